@@ -1,0 +1,4 @@
+use annulet_macros as runtime;
+
+#[runtime::main(crate = "annulet")]
+async fn main() {}

@@ -1,0 +1,4 @@
+use annulet_macros as runtime;
+
+#[runtime::main]
+async unsafe extern "C" fn main() {}
