@@ -65,22 +65,15 @@ impl Function {
             ));
         }
         let refused = [
-            signature
-                .constness
-                .as_ref()
-                .map(|token| (token.to_token_stream(), "const")),
-            signature
-                .unsafety
-                .as_ref()
-                .map(|token| (token.to_token_stream(), "unsafe")),
-            signature
-                .abi
-                .as_ref()
-                .map(|token| (token.to_token_stream(), "extern")),
+            signature.constness.to_token_stream(),
+            signature.safety.to_token_stream(),
+            signature.abi.to_token_stream(),
         ];
-        for (tokens, qualifier) in refused.into_iter().flatten() {
-            let message = format!("the function of {entry} cannot be `{qualifier}`");
-            errors.push(Error::new_spanned(tokens, message));
+        for qualifier in refused {
+            if !qualifier.is_empty() {
+                let message = format!("the function of {entry} cannot be `{qualifier}`");
+                errors.push(Error::new_spanned(qualifier, message));
+            }
         }
     }
 
@@ -242,7 +235,7 @@ mod tests {
             ),
             &[
                 "the function of `#[runtime::main]` cannot be `unsafe`",
-                "the function of `#[runtime::main]` cannot be `extern`",
+                "the function of `#[runtime::main]` cannot be `extern \"C\"`",
             ],
         );
     }
