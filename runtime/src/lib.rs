@@ -1,1 +1,5 @@
 //! placeholder
+
+pub mod task;
+pub mod time;
+mod turn;

@@ -1,0 +1,163 @@
+//! One runtime's timers: the wheel, the clock it goes by, and how a `Sleep` finds them.
+//!
+//! The runtime and each armed [`Sleep`](super::Sleep) share them; a `Sleep` that outlives its runtime keeps a wheel that
+//! nobody turns. Wakers are the user's code: none is cloned, woken or dropped while the wheel is borrowed.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use super::clock::Clock;
+use super::wheel::{Key, Wheel};
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<Timers>>> = const { RefCell::new(None) };
+    static ORDER: Cell<u64> = const { Cell::new(0) };
+}
+
+pub(crate) struct Timers {
+    clock: Clock,
+    wheel: RefCell<Wheel<Waker>>,
+    /// Kept for its capacity: the batch being woken.
+    batch: Cell<Vec<Waker>>,
+}
+
+impl Timers {
+    pub(crate) fn new(clock: Clock) -> Rc<Self> {
+        Rc::new(Self {
+            clock,
+            wheel: RefCell::new(Wheel::new()),
+            batch: Cell::default(),
+        })
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// How many timers are armed. None: there is no reason to read the clock.
+    pub(crate) fn armed(&self) -> usize {
+        self.wheel.borrow().armed()
+    }
+
+    /// Wakes what is due, in the order of the deadlines. Does not read the clock if nothing is armed.
+    pub(crate) fn fire(&self) {
+        if self.armed() == 0 {
+            return;
+        }
+        let now = self.clock.now_ns();
+        let mut batch = self.batch.take();
+        self.wheel
+            .borrow_mut()
+            .advance(now, |waker| batch.push(waker));
+        for waker in batch.drain(..) {
+            // A foreign waker that panics must not keep the others asleep; the panic hook has reported it.
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+        }
+        self.batch.set(batch);
+    }
+
+    /// How long the thread may sleep, as far as the timers are concerned; `None`: for ever.
+    pub(crate) fn until_next(&self) -> Option<Duration> {
+        let next = self.wheel.borrow_mut().next_advance()?;
+        Some(Duration::from_nanos(
+            next.saturating_sub(self.clock.now_ns()),
+        ))
+    }
+
+    /// Makes these the thread's current timers for the time of `f`, also if it unwinds.
+    ///
+    /// As the thread exits, a runtime kept in another thread-local may be shut down after this one is gone; there are
+    /// no current timers then.
+    pub(crate) fn enter<R>(self: &Rc<Self>, f: impl FnOnce() -> R) -> R {
+        struct Restore(Option<Rc<Timers>>);
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                let outer = self.0.take();
+                let _ = CURRENT.try_with(|current| current.replace(outer));
+            }
+        }
+
+        let inner = Some(Rc::clone(self));
+        let _restore = CURRENT.try_with(|current| Restore(current.replace(inner)));
+        f()
+    }
+
+    /// The timers of the runtime this thread is running, if it is.
+    pub(super) fn current() -> Option<Rc<Self>> {
+        CURRENT
+            .try_with(|current| current.borrow().clone())
+            .ok()
+            .flatten()
+    }
+
+    pub(super) fn is_current(self: &Rc<Self>) -> bool {
+        let same = |current: &RefCell<Option<Rc<Self>>>| {
+            current
+                .borrow()
+                .as_ref()
+                .is_some_and(|current| Rc::ptr_eq(current, self))
+        };
+        CURRENT.try_with(same).unwrap_or(false)
+    }
+
+    /// Arms a timer; `None` if the wheel has been past that deadline already.
+    pub(super) fn arm(&self, deadline: Instant, order: u64, waker: &Waker) -> Option<Key> {
+        let deadline = self.clock.to_ns(deadline);
+        if deadline <= self.wheel.borrow().now() {
+            return None;
+        }
+        let waker = waker.clone();
+        Some(self.wheel.borrow_mut().insert(deadline, order, waker))
+    }
+
+    /// `true` if the timer fired, else `waker` is the one to wake.
+    pub(super) fn poll(&self, key: Key, waker: &Waker) -> bool {
+        let mut wheel = self.wheel.borrow_mut();
+        if wheel.has_fired(key) {
+            return true;
+        }
+        if wheel
+            .value_mut(key)
+            .as_ref()
+            .is_some_and(|old| old.will_wake(waker))
+        {
+            return false;
+        }
+        drop(wheel);
+        let new = waker.clone();
+        let old = self.wheel.borrow_mut().value_mut(key).replace(new);
+        drop(old);
+        false
+    }
+
+    pub(super) fn reset(&self, key: Key, deadline: Instant, order: u64) {
+        let deadline = self.clock.to_ns(deadline);
+        self.wheel.borrow_mut().reset(key, deadline, order);
+    }
+
+    pub(super) fn has_fired(&self, key: Key) -> bool {
+        self.wheel.borrow().has_fired(key)
+    }
+
+    pub(super) fn remove(&self, key: Key) {
+        let waker = self.wheel.borrow_mut().remove(key);
+        drop(waker);
+    }
+}
+
+impl fmt::Debug for Timers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Timers")
+            .field("armed", &self.armed())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A number for each sleep of this thread, to tell apart those with one deadline.
+pub(super) fn next_order() -> u64 {
+    ORDER.with(|order| order.replace(order.get() + 1))
+}

@@ -1,0 +1,277 @@
+//! The loop of one thread: tasks, inbox, timers, park.
+//!
+//! It decides *when* each of them is looked at and knows none of them closely; what parks the thread is behind
+//! [`Park`]. The policy:
+//!
+//! 1. Run a slice: at most `budget` polls, first in, first out. The main future is one of the tasks.
+//! 2. Take in what other threads woke and spawned.
+//! 3. Fire the timers that are due. The clock is not read if none is armed.
+//! 4. Something is runnable: let the park hand over and reap, without sleeping; but only after a slice that ran
+//!    something, for else nothing can be new. Nothing is: announce the sleep, look at the inbox once more, sleep until
+//!    the next timer at most.
+//!
+//! So a task that wakes itself for ever delays timers, completions and other threads by one slice; and what a thousand
+//! yields cost the park is a thousand polls divided by the budget.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::future::Future;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use crate::task::{JoinHandle, Local, MainTask, Remote, Unpark};
+use crate::time::{Clock, Timers};
+
+/// Polls per slice, unless configured.
+pub(crate) const DEFAULT_BUDGET: u32 = 256;
+
+/// How long a turn may sleep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// Not at all.
+    No,
+    /// At most this long; `None`: until something happens.
+    AtMost(Option<Duration>),
+}
+
+/// Where the thread sleeps and its I/O happens, as far as the loop can tell.
+pub(crate) trait Park {
+    /// Hands over what is staged; reaps what has completed and wakes it; sleeps only if `wait` says so.
+    ///
+    /// It may return early for no reason. An unpark, also one from before this call, ends its sleep.
+    fn turn(&self, wait: Wait) -> io::Result<()>;
+
+    /// Ends a sleep in [`Self::turn`], from any thread.
+    fn unparker(&self) -> Arc<dyn Unpark>;
+}
+
+/// What the loop has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counters {
+    /// Tasks taken from the run queue.
+    pub(crate) polls: u64,
+    /// Slices they were run in.
+    pub(crate) slices: u64,
+    /// Tasks this thread has taken on.
+    pub(crate) spawned: u64,
+    /// Times the park was called without leave to sleep.
+    pub(crate) turns: u64,
+    /// Times it was called with it.
+    pub(crate) sleeps: u64,
+}
+
+/// An executor, its timers, and what they park on.
+pub(crate) struct Core<P: Park> {
+    // Dropped in this order: futures may hold operations of the park's.
+    local: Local,
+    timers: Rc<Timers>,
+    park: P,
+    budget: u32,
+    turns: Cell<u64>,
+    sleeps: Cell<u64>,
+}
+
+thread_local! {
+    static BLOCKING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What the main future has come to.
+enum Main<T> {
+    Pending,
+    Ready(T),
+    Panicked(Box<dyn Any + Send>),
+}
+
+impl<P: Park> Core<P> {
+    /// `budget` is how many tasks a slice polls at most; at least one.
+    pub(crate) fn new(park: P, clock: Clock, budget: u32) -> Self {
+        Self {
+            local: Local::new(park.unparker()),
+            timers: Timers::new(clock),
+            park,
+            budget: budget.max(1),
+            turns: Cell::new(0),
+            sleeps: Cell::new(0),
+        }
+    }
+
+    /// Runs until `future` is ready; spawned tasks run beside it, and stay where they are when it is.
+    ///
+    /// # Errors
+    /// The park's. The future is dropped then; the tasks stay.
+    ///
+    /// # Panics
+    /// If this thread is in a `block_on` already. A panic of the future's goes on from here, when all is tidy.
+    #[track_caller]
+    pub(crate) fn block_on<F: Future>(&self, future: F) -> io::Result<F::Output> {
+        let _blocking = Blocking::begin();
+        self.enter(|| {
+            let mut future = pin!(Some(future));
+            let mut main = Main::Pending;
+            // Caught here, so that the task it runs as, the slice and the counters are none the wiser.
+            let mut poll = |cx: &mut Context<'_>| {
+                let future = future
+                    .as_mut()
+                    .as_pin_mut()
+                    .expect("the main future was dropped");
+                main = match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
+                    Ok(Poll::Pending) => return false,
+                    Ok(Poll::Ready(output)) => Main::Ready(output),
+                    Err(payload) => Main::Panicked(payload),
+                };
+                true
+            };
+            let task = self.local.spawn_main();
+            let ended = self.turn_until_done(&task, &mut poll);
+            self.local.end_main(task);
+            // Not left to unwinding: a destructor that panics then would abort the process.
+            let dropped = catch_unwind(AssertUnwindSafe(|| future.set(None)));
+            match (main, dropped) {
+                (Main::Panicked(payload), _) | (_, Err(payload)) => resume_unwind(payload),
+                (Main::Ready(output), Ok(())) => Ok(output),
+                (Main::Pending, Ok(())) => Err(ended.expect_err("only an error ends it early")),
+            }
+        })
+    }
+
+    fn turn_until_done(
+        &self,
+        task: &MainTask,
+        poll: &mut dyn FnMut(&mut Context<'_>) -> bool,
+    ) -> io::Result<()> {
+        loop {
+            let slice = self.local.run_slice(self.budget, Some((task, &mut *poll)));
+            if slice.main_done {
+                return Ok(());
+            }
+            self.local.drain_inbox();
+            self.timers.fire();
+            if self.local.has_runnable() {
+                if slice.polled > 0 {
+                    self.turn(Wait::No)?;
+                }
+            } else if self.local.announce_sleep() {
+                let slept = self.turn(Wait::AtMost(self.timers.until_next()));
+                self.local.awake();
+                slept?;
+            }
+        }
+    }
+
+    /// One round for a caller with a loop of its own: what came, what is due, one slice, one turn without sleeping.
+    ///
+    /// `true` if there is more to run at once.
+    ///
+    /// # Errors
+    /// The park's.
+    ///
+    /// # Panics
+    /// If this thread is in a `block_on`.
+    #[track_caller]
+    pub(crate) fn run_once(&self) -> io::Result<bool> {
+        let _blocking = Blocking::begin();
+        self.enter(|| {
+            self.local.awake();
+            self.local.drain_inbox();
+            self.timers.fire();
+            self.local.run_slice(self.budget, None);
+            self.turn(Wait::No)?;
+            self.local.drain_inbox();
+            Ok(self.local.has_runnable())
+        })
+    }
+
+    /// How long a caller with a loop of its own may wait before the next [`Self::run_once`], unless unparked.
+    ///
+    /// Until then every wake from outside a run unparks, on this thread, too.
+    pub(crate) fn prepare_wait(&self) -> Wait {
+        if self.local.has_runnable() || !self.local.announce_sleep() {
+            return Wait::No;
+        }
+        Wait::AtMost(self.timers.until_next())
+    }
+
+    /// Makes this the thread's current runtime for the time of `f`: for `spawn` and for timers.
+    pub(crate) fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
+        self.local.enter(|| self.timers.enter(f))
+    }
+
+    /// Spawns from outside; it runs in the next `block_on` or `run_once`.
+    pub(crate) fn spawn<F: Future + 'static>(&self, future: F) -> JoinHandle<F::Output> {
+        self.local.spawn(future)
+    }
+
+    /// Spawns from any thread.
+    pub(crate) fn remote(&self) -> Remote {
+        self.local.remote()
+    }
+
+    pub(crate) fn park(&self) -> &P {
+        &self.park
+    }
+
+    /// Tasks that are not complete.
+    pub(crate) fn live(&self) -> usize {
+        self.local.live()
+    }
+
+    pub(crate) fn counters(&self) -> Counters {
+        Counters {
+            polls: self.local.polls(),
+            slices: self.local.slices(),
+            spawned: self.local.spawned(),
+            turns: self.turns.get(),
+            sleeps: self.sleeps.get(),
+        }
+    }
+
+    /// Drops every future, here and now, and refuses what comes later. The park is left to its owner. Idempotent.
+    pub(crate) fn shutdown(&self) {
+        self.enter(|| self.local.shutdown());
+    }
+
+    fn turn(&self, wait: Wait) -> io::Result<()> {
+        let counter = if wait == Wait::No {
+            &self.turns
+        } else {
+            &self.sleeps
+        };
+        counter.set(counter.get() + 1);
+        self.park.turn(wait)
+    }
+}
+
+impl<P: Park> Drop for Core<P> {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
+/// This thread is inside a loop of turns; another inside it would starve the outer one.
+struct Blocking(());
+
+impl Blocking {
+    #[track_caller]
+    fn begin() -> Self {
+        assert!(
+            !BLOCKING.replace(true),
+            "this thread is inside `block_on` (or `run_once`) already: await the future instead, or `spawn` it, \
+             or run it on a thread of its own"
+        );
+        Self(())
+    }
+}
+
+impl Drop for Blocking {
+    fn drop(&mut self) {
+        BLOCKING.set(false);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests;
