@@ -1,1 +1,39 @@
-//! placeholder
+//! The driver of the Annulet runtime: io_uring below, futures above.
+//!
+//! | module | what lives there |
+//! | --- | --- |
+//! | `ring` | the waist: entries in, completions out; the only code that enters the kernel |
+//! | `slots` | operations in flight, in memory that does not move |
+//! | [`op`] | the operations, one file each, named after their `IORING_OP_*` |
+//! | `chain`, `cancel` | several operations linked; operations ended from outside |
+//! | `fd`, `kept` | a descriptor, what is in flight on it, what arrived for futures that were dropped |
+//! | `driver` | the turn: stage, enter, reap, settle, wake; and the shutdown |
+//! | `current`, `unpark` | the thread's driver; reaching it from other threads |
+//! | [`buf`] | buffers that can be handed to the kernel |
+//!
+//! Arrows point from `op` down to `ring`; `ring` knows nobody. Start reading at [`Driver::turn`] and [`op::Op`].
+
+pub mod buf;
+mod cancel;
+mod chain;
+mod current;
+mod driver;
+mod fd;
+mod kept;
+pub mod op;
+mod partial;
+mod ring;
+mod slots;
+mod unpark;
+
+pub use buf::{BufResult, IoBuf, IoBufExt, IoBufMut, IoVectoredBuf, IoVectoredBufMut};
+pub use cancel::{CancelReport, CancelToken, Cancelling, is_cancelled};
+pub use chain::{Chain, Links, chain, hard_chain};
+pub use current::Entered;
+pub use driver::{Driver, Metrics};
+pub use fd::{Close, Fd, Lane};
+pub use kept::Kept;
+pub use op::Op;
+pub use partial::Partial;
+pub use ring::{Setup, Support, Wait};
+pub use unpark::Unparker;

@@ -1,0 +1,422 @@
+//! Operations linked: the kernel runs one after the other, without a turn between them.
+//!
+//! A chain is staged whole, by one tail store; it is never split over two submissions. Each member has a slot
+//! of its own and gives a result of its own. A soft chain breaks where a member fails (or falls short: a read
+//! that reads less than it was asked for, a receive or send with `MSG_WAITALL`): the members after it answer
+//! `ECANCELED`. A hard chain runs on.
+//!
+//! A chain takes the directions of all its members before it starts, all or none, so two chains cannot wait for
+//! each other. Members on the same direction of one descriptor share it, and the last one gives it up.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use io_uring::squeue::Flags;
+
+use crate::cancel::cancelled;
+use crate::current;
+use crate::driver::Driver;
+use crate::fd::{Begin, FdRef, Lane, closed_error};
+use crate::op::{Op, Operation, Refused};
+use crate::slots::Key;
+
+/// Links the operations of a tuple, two to eight of them: each starts when the one before it has succeeded.
+///
+/// If one fails or falls short, those after it resolve as cancelled ([`is_cancelled`](crate::is_cancelled)) and do nothing.
+/// The result is a tuple of all results.
+///
+/// # Cancel safety
+///
+/// A dropped chain is cancelled: members that had not started do nothing.
+pub fn chain<L: Links>(links: L) -> Chain<L> {
+    Chain::new(links, Flags::IO_LINK)
+}
+
+/// As [`chain`], but each operation starts when the one before it has ended, however it ended.
+pub fn hard_chain<L: Links>(links: L) -> Chain<L> {
+    Chain::new(links, Flags::IO_HARDLINK)
+}
+
+/// A tuple of operations that can be linked.
+pub trait Links: sealed::Tuple {}
+
+/// The future of [`chain`] and [`hard_chain`].
+#[must_use = "a chain does nothing until it is awaited"]
+pub struct Chain<L: Links> {
+    members: L::Members,
+    link: Flags,
+    stage: Stage,
+}
+
+enum Stage {
+    /// Not in the kernel yet; perhaps queued for a direction: which member's, and the place in the queue.
+    Starting(Option<(FdRef, Lane, u64)>),
+    Running,
+}
+
+/// A member and, once it has one, its result.
+#[doc(hidden)]
+#[allow(
+    missing_debug_implementations,
+    reason = "sealed: nobody outside names it"
+)]
+pub struct Link<T: Operation> {
+    op: Op<T>,
+    output: Option<T::Output>,
+}
+
+/// What a chain needs of a member, whatever its type.
+trait Member {
+    fn admit(&mut self, driver: &Driver) -> io::Result<()>;
+    /// How many entries it takes.
+    fn entries(&self) -> usize;
+    fn seat(&self) -> Option<(FdRef, Option<Lane>)>;
+    fn seal(&mut self) -> io::Result<()>;
+    fn place(&mut self, driver: &Driver, lane: Option<Lane>, link: Flags) -> Option<Key>;
+    fn count_out(&self, lane: Option<Lane>);
+    /// Gives it a result without any I/O.
+    fn end(&mut self, error: io::Error);
+    /// Whether it has its result.
+    fn poll(&mut self, cx: &mut Context<'_>) -> bool;
+}
+
+impl<T: Operation> Member for Link<T> {
+    fn admit(&mut self, driver: &Driver) -> io::Result<()> {
+        match self.op.admit(driver, false) {
+            Ok(()) => Ok(()),
+            Err(Refused::Error(error)) => Err(error),
+            Err(Refused::Fallback(_)) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    fn entries(&self) -> usize {
+        1 + usize::from(self.op.has_deadline())
+    }
+
+    fn seat(&self) -> Option<(FdRef, Option<Lane>)> {
+        self.op.fd_and_lane().map(|(fd, lane)| (fd.clone(), lane))
+    }
+
+    fn seal(&mut self) -> io::Result<()> {
+        self.op.seal()
+    }
+
+    fn place(&mut self, driver: &Driver, lane: Option<Lane>, link: Flags) -> Option<Key> {
+        self.op.place(driver, lane, link)
+    }
+
+    fn count_out(&self, lane: Option<Lane>) {
+        self.op.count_out(lane);
+    }
+
+    fn end(&mut self, error: io::Error) {
+        self.output = self.op.end(Err(error));
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.output.is_none()
+            && let Poll::Ready(output) = self.op.poll_flight(cx)
+        {
+            self.output = Some(output);
+        }
+        self.output.is_some()
+    }
+}
+
+type Members<'a, 'b> = &'a mut [&'b mut dyn Member];
+
+impl<L: Links> Chain<L> {
+    fn new(links: L, link: Flags) -> Chain<L> {
+        Chain {
+            members: links.into_members(),
+            link,
+            stage: Stage::Starting(None),
+        }
+    }
+
+    /// Takes all directions and stages the chain. `false`: it has to wait for a direction.
+    fn start(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut queued = match &mut self.stage {
+            Stage::Running => return true,
+            Stage::Starting(queued) => queued.take(),
+        };
+        let granted = match &queued {
+            Some((fd, lane, id)) if !fd.is_closing() && !fd.granted(*lane, *id, cx.waker()) => {
+                self.stage = Stage::Starting(queued);
+                return false;
+            }
+            Some((fd, lane, id)) if fd.is_closing() => {
+                fd.leave(*lane, *id);
+                None
+            }
+            Some((fd, lane, _)) => Some((fd.clone(), *lane)),
+            None => None,
+        };
+        let first = queued.take().is_none();
+        let link = self.link;
+        L::with(&mut self.members, &mut |members| {
+            queued = launch(members, link, granted.clone(), first, cx);
+        });
+        let waits = queued.is_some();
+        self.stage = if waits {
+            Stage::Starting(queued.take())
+        } else {
+            Stage::Running
+        };
+        !waits
+    }
+}
+
+/// Stages the chain, or ends it with errors; returns the queue it has to wait in if a direction is busy.
+fn launch(
+    members: Members<'_, '_>,
+    link: Flags,
+    granted: Option<(FdRef, Lane)>,
+    first: bool,
+    cx: &mut Context<'_>,
+) -> Option<(FdRef, Lane, u64)> {
+    let driver = current::driver("a chain");
+    if first && !admit(members, &driver) {
+        return None;
+    }
+    match take_seats(members, granted) {
+        Seats::Taken => {}
+        Seats::Refused(at, error) => {
+            end_all(members, at, error);
+            return None;
+        }
+        Seats::Busy(fd, lane) => match fd.enqueue(lane, cx.waker()) {
+            Some(id) => return Some((fd, lane, id)),
+            None => return launch(members, link, Some((fd, lane)), false, cx),
+        },
+    }
+    for at in 0..members.len() {
+        if let Err(error) = members[at].seal() {
+            give_back(members, members.len());
+            end_all(members, at, error);
+            return None;
+        }
+    }
+    place_all(members, &driver, link);
+    None
+}
+
+/// Puts all members into slots and stages them together.
+fn place_all(members: Members<'_, '_>, driver: &Driver, link: Flags) {
+    let mut previous: Option<Key> = None;
+    for at in 0..members.len() {
+        if previous.is_some() {
+            driver.core().link_last(link);
+        }
+        let lane = gives_up(members, at);
+        let key = members[at].place(driver, lane, link);
+        if let (Some(from), Some(to)) = (previous, key) {
+            driver.core().slots.link(from, to);
+        }
+        previous = key;
+    }
+    driver.stage();
+}
+
+/// Lets every member be refused before anything starts.
+fn admit(members: Members<'_, '_>, driver: &Driver) -> bool {
+    let needed: usize = members.iter().map(|m| m.entries()).sum();
+    if needed > driver.capacity() {
+        let error = format!(
+            "the chain takes {needed} entries, the submission queue has {}: build the runtime with more entries",
+            driver.capacity()
+        );
+        end_all(
+            members,
+            0,
+            io::Error::new(io::ErrorKind::InvalidInput, error),
+        );
+        return false;
+    }
+    for at in 0..members.len() {
+        if let Err(error) = members[at].admit(driver) {
+            end_all(members, at, error);
+            return false;
+        }
+    }
+    true
+}
+
+/// Ends the chain before it started: member `at` with `error`, the others as cancelled.
+fn end_all(members: Members<'_, '_>, at: usize, error: io::Error) {
+    for (_, member) in members.iter_mut().enumerate().filter(|(i, _)| *i != at) {
+        member.end(cancelled());
+    }
+    members[at].end(error);
+}
+
+enum Seats {
+    Taken,
+    /// All were given back; this one is busy.
+    Busy(FdRef, Lane),
+    /// All were given back; this member cannot begin.
+    Refused(usize, io::Error),
+}
+
+/// Counts every member in and takes its direction: all, or none.
+fn take_seats(members: Members<'_, '_>, mut granted: Option<(FdRef, Lane)>) -> Seats {
+    for at in 0..members.len() {
+        let Some((fd, lane)) = members[at].seat() else {
+            continue;
+        };
+        let lane = lane.filter(|lane| !shared_before(members, at, &fd, *lane));
+        let mine = granted.take_if(|(f, l)| Arc::ptr_eq(f, &fd) && lane == Some(*l));
+        let begun = if mine.is_some() {
+            fd.begin_granted()
+        } else {
+            fd.begin(lane)
+        };
+        let seats = match begun {
+            Begin::Go => continue,
+            Begin::GoKept => {
+                members[at].count_out(lane);
+                Seats::Refused(
+                    at,
+                    io::Error::new(
+                        io::ErrorKind::InvalidInput,
+                        "what an earlier, dropped read received waits on this descriptor: read it first",
+                    ),
+                )
+            }
+            Begin::Busy => match lane {
+                Some(lane) => Seats::Busy(fd, lane),
+                None => Seats::Refused(at, closed_error()),
+            },
+            Begin::Closed => {
+                if let Some((fd, lane)) = mine {
+                    fd.release(lane);
+                }
+                Seats::Refused(at, closed_error())
+            }
+        };
+        give_back(members, at);
+        if let Some((fd, lane)) = granted {
+            fd.release(lane);
+        }
+        return seats;
+    }
+    Seats::Taken
+}
+
+/// Counts the first `count` members out again, and gives up what they took.
+fn give_back(members: Members<'_, '_>, count: usize) {
+    for at in 0..count {
+        let lane = members[at]
+            .seat()
+            .and_then(|(fd, lane)| lane.filter(|lane| !shared_before(members, at, &fd, *lane)));
+        members[at].count_out(lane);
+    }
+}
+
+fn same(member: &dyn Member, fd: &FdRef, lane: Lane) -> bool {
+    member
+        .seat()
+        .is_some_and(|(f, l)| l == Some(lane) && Arc::ptr_eq(&f, fd))
+}
+
+/// Whether a member before `at` has taken this direction already.
+fn shared_before(members: &[&mut dyn Member], at: usize, fd: &FdRef, lane: Lane) -> bool {
+    members[..at].iter().any(|m| same(&**m, fd, lane))
+}
+
+/// The direction that member `at` gives up when it ends: its own, unless a later member shares it.
+fn gives_up(members: &[&mut dyn Member], at: usize) -> Option<Lane> {
+    let (fd, lane) = members[at].seat()?;
+    lane.filter(|lane| !members[at + 1..].iter().any(|m| same(&**m, &fd, *lane)))
+}
+
+impl<L: Links> Future for Chain<L> {
+    type Output = L::Outputs;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<L::Outputs> {
+        let this = &mut *self;
+        if !this.start(cx) {
+            return Poll::Pending;
+        }
+        let mut done = true;
+        L::with(&mut this.members, &mut |members| {
+            for member in members.iter_mut() {
+                done &= member.poll(cx);
+            }
+        });
+        if done {
+            Poll::Ready(L::outputs(&mut this.members))
+        } else {
+            Poll::Pending
+        }
+    }
+}
+
+impl<L: Links> Unpin for Chain<L> {}
+
+impl<L: Links> Drop for Chain<L> {
+    fn drop(&mut self) {
+        if let Stage::Starting(Some((fd, lane, id))) = &self.stage {
+            fd.leave(*lane, *id);
+        }
+    }
+}
+
+impl<L: Links> fmt::Debug for Chain<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chain")
+            .field("link", &self.link)
+            .finish_non_exhaustive()
+    }
+}
+
+mod sealed {
+    use super::{Link, Links, Member, Op, Operation};
+
+    #[allow(
+        private_interfaces,
+        reason = "sealed: nobody outside names or implements it"
+    )]
+    pub trait Tuple {
+        type Members;
+        type Outputs;
+        fn into_members(self) -> Self::Members;
+        fn with(members: &mut Self::Members, f: &mut dyn FnMut(&mut [&mut dyn Member]));
+        fn outputs(members: &mut Self::Members) -> Self::Outputs;
+    }
+
+    macro_rules! tuple {
+        ($($name:ident $at:tt),*) => {
+            #[allow(private_interfaces, reason = "sealed: nobody outside names or implements it")]
+            impl<$($name: Operation),*> Tuple for ($(Op<$name>,)*) {
+                type Members = ($(Link<$name>,)*);
+                type Outputs = ($($name::Output,)*);
+
+                fn into_members(self) -> Self::Members {
+                    ($(Link { op: self.$at, output: None },)*)
+                }
+
+                fn with(members: &mut Self::Members, f: &mut dyn FnMut(&mut [&mut dyn Member])) {
+                    f(&mut [$(&mut members.$at),*]);
+                }
+
+                fn outputs(members: &mut Self::Members) -> Self::Outputs {
+                    ($(members.$at.output.take().expect("every member has its result, and it is taken once"),)*)
+                }
+            }
+            impl<$($name: Operation),*> Links for ($(Op<$name>,)*) {}
+        };
+    }
+
+    tuple!(A 0, B 1);
+    tuple!(A 0, B 1, C 2);
+    tuple!(A 0, B 1, C 2, D 3);
+    tuple!(A 0, B 1, C 2, D 3, E 4);
+    tuple!(A 0, B 1, C 2, D 3, E 4, F 5);
+    tuple!(A 0, B 1, C 2, D 3, E 4, F 5, G 6);
+    tuple!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);
+}

@@ -1,0 +1,148 @@
+//! `IORING_OP_CLOSE`: `close(2)`.
+//!
+//! [`CloseOwned`] is the last step of every close: nothing is in flight on the descriptor any more. [`CloseFd`]
+//! is for chains, where the kernel itself runs it after the members before it.
+
+use std::io;
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::task::Waker;
+
+use io_uring::{opcode, squeue, types};
+
+use super::{OnDrop, Op, Operation, Origin, Success};
+use crate::cancel::cancelled;
+use crate::current;
+use crate::fd::{Fd, FdRef};
+
+/// Closes a descriptor that is in nobody's use, and tells those who await that.
+#[derive(Debug)]
+pub(crate) struct CloseOwned {
+    shared: Option<FdRef>,
+    owned: Option<OwnedFd>,
+}
+
+impl CloseOwned {
+    pub(crate) fn new(shared: FdRef, owned: OwnedFd) -> CloseOwned {
+        CloseOwned {
+            shared: Some(shared),
+            owned: Some(owned),
+        }
+    }
+}
+
+/// Gives up a number that the kernel has closed; one it has not (the entry was cancelled) is closed here.
+fn closed(owned: OwnedFd, result: &io::Result<Success>) -> Option<i32> {
+    let error = result.as_ref().err().and_then(io::Error::raw_os_error);
+    if error == Some(libc::ECANCELED) {
+        drop(owned);
+        return None;
+    }
+    let _ = owned.into_raw_fd();
+    error
+}
+
+// SAFETY: the entry has no pointers.
+unsafe impl Operation for CloseOwned {
+    type Output = ();
+    const OPCODE: u8 = opcode::Close::CODE;
+    const NAME: &'static str = "IORING_OP_CLOSE";
+
+    fn on_drop(&self) -> OnDrop {
+        OnDrop::Keep
+    }
+
+    fn entry(&mut self, _fd: RawFd) -> squeue::Entry {
+        opcode::Close::new(types::Fd(
+            self.owned.as_ref().map_or(-1, AsRawFd::as_raw_fd),
+        ))
+        .build()
+    }
+
+    fn complete(self, result: io::Result<Success>) {
+        self.discard(result, Origin(None));
+    }
+
+    fn discard(mut self, result: io::Result<Success>, _origin: Origin<'_>) {
+        let error = self.owned.take().and_then(|owned| closed(owned, &result));
+        let Some(shared) = self.shared.take() else {
+            return;
+        };
+        let mut wakers = Vec::new();
+        shared.closed(error, &mut wakers);
+        wakers.into_iter().for_each(Waker::wake);
+        if let Some(driver) = current::try_driver() {
+            driver.recycle_fd(shared);
+        }
+    }
+}
+
+/// Closes a descriptor as a member of a chain.
+///
+/// From the chain's start nothing else begins on the descriptor. If a member before it fails, the descriptor
+/// stays open and usable. Outside a chain use [`Fd::close`].
+#[derive(Debug)]
+pub struct CloseFd {
+    shared: FdRef,
+    begun: bool,
+}
+
+impl CloseFd {
+    /// Closes `fd` after the members before it.
+    ///
+    /// Operations beside the chain are cancelled once it is closed. The descriptor must not be in use by
+    /// another thread's ring (`ResourceBusy`).
+    pub fn of(fd: &Fd) -> Op<CloseFd> {
+        Op::new(CloseFd {
+            shared: fd.shared().clone(),
+            begun: false,
+        })
+    }
+
+    fn end(&mut self, result: &io::Result<Success>) {
+        if !std::mem::take(&mut self.begun) {
+            return;
+        }
+        let error = result.as_ref().err().and_then(io::Error::raw_os_error);
+        let ran = error != Some(libc::ECANCELED);
+        self.shared.end_chained_close(ran, error.filter(|_| ran));
+        if self.shared.finish() {
+            let mut wakers = Vec::new();
+            self.shared.last_out(&mut wakers);
+            wakers.into_iter().for_each(Waker::wake);
+        }
+    }
+}
+
+impl Drop for CloseFd {
+    /// Its chain was refused after this member was sealed.
+    fn drop(&mut self) {
+        self.end(&Err(cancelled()));
+    }
+}
+
+// SAFETY: the entry has no pointers.
+unsafe impl Operation for CloseFd {
+    type Output = io::Result<()>;
+    const OPCODE: u8 = opcode::Close::CODE;
+    const NAME: &'static str = "IORING_OP_CLOSE";
+
+    fn seal(&mut self) -> io::Result<()> {
+        let driver = current::driver(Self::NAME);
+        self.shared.begin_chained_close(driver.id())?;
+        self.begun = true;
+        Ok(())
+    }
+
+    fn entry(&mut self, _fd: RawFd) -> squeue::Entry {
+        opcode::Close::new(types::Fd(self.shared.raw())).build()
+    }
+
+    fn complete(mut self, result: io::Result<Success>) -> io::Result<()> {
+        self.end(&result);
+        result.map(drop)
+    }
+
+    fn discard(mut self, result: io::Result<Success>, _origin: Origin<'_>) {
+        self.end(&result);
+    }
+}

@@ -1,0 +1,63 @@
+//! `IORING_OP_OPENAT`: `openat(2)`.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use io_uring::{opcode, squeue, types};
+
+use super::accept::adopt;
+use super::{Operation, Origin, Success};
+
+/// Opens a file, close-on-exec, relative to the working directory.
+#[derive(Debug)]
+pub struct OpenAt {
+    path: CString,
+    flags: i32,
+    mode: u32,
+}
+
+impl OpenAt {
+    /// With the flags (`O_*`) and the mode of `openat(2)`.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` if the path has a NUL byte in it.
+    pub fn new(path: &Path, flags: i32, mode: u32) -> io::Result<OpenAt> {
+        Ok(OpenAt {
+            path: c_path(path)?,
+            flags: flags | libc::O_CLOEXEC,
+            mode,
+        })
+    }
+}
+
+/// A path as the kernel takes it.
+pub(super) fn c_path(path: &Path) -> io::Result<CString> {
+    CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "the path has a NUL byte in it"))
+}
+
+// SAFETY: the entry points at the path's heap block, which `self` owns and does not change.
+unsafe impl Operation for OpenAt {
+    type Output = io::Result<OwnedFd>;
+    const OPCODE: u8 = opcode::OpenAt::CODE;
+    const NAME: &'static str = "IORING_OP_OPENAT";
+
+    fn entry(&mut self, _fd: RawFd) -> squeue::Entry {
+        opcode::OpenAt::new(types::Fd(libc::AT_FDCWD), self.path.as_ptr())
+            .flags(self.flags)
+            .mode(self.mode)
+            .build()
+    }
+
+    fn complete(self, result: io::Result<Success>) -> Self::Output {
+        result.map(adopt)
+    }
+
+    fn discard(self, result: io::Result<Success>, _origin: Origin<'_>) {
+        drop(result.map(adopt));
+    }
+}

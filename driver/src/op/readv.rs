@@ -1,0 +1,138 @@
+//! `IORING_OP_READV`: `preadv(2)` into several buffers.
+
+use std::io;
+use std::os::fd::RawFd;
+
+use io_uring::{opcode, squeue, types};
+
+use super::read::{AT_POSITION, check_offset};
+use super::{OnDrop, Operation, Origin, Success};
+use crate::buf::{BufResult, IoVecs, IoVectoredBufMut, refuse_empty};
+use crate::fd::Lane;
+use crate::kept::Kept;
+
+/// Reads into several buffers, filling one after the other.
+#[derive(Debug)]
+pub struct Readv<B> {
+    bufs: B,
+    vecs: IoVecs,
+    offset: Option<u64>,
+}
+
+impl<B: IoVectoredBufMut> Readv<B> {
+    /// Reads at the descriptor's own position.
+    pub fn new(bufs: B) -> Readv<B> {
+        Readv {
+            bufs,
+            vecs: IoVecs::new(),
+            offset: None,
+        }
+    }
+
+    /// Reads at `offset` bytes from the start, and moves no position.
+    pub fn at(bufs: B, offset: u64) -> Readv<B> {
+        Readv {
+            offset: Some(offset),
+            ..Readv::new(bufs)
+        }
+    }
+}
+
+/// Tells the buffers what the kernel has filled.
+pub(super) fn filled_total<B: IoVectoredBufMut>(bufs: &mut B, n: usize) {
+    // SAFETY: the kernel has filled the vectors, which are the buffers' room in order, with `n` bytes.
+    unsafe { bufs.set_init_total(n) };
+}
+
+/// The first `n` bytes of the buffers' room, piece by piece.
+pub(super) fn pieces<B: IoVectoredBufMut>(bufs: &mut B, mut n: usize, put: &mut dyn FnMut(&[u8])) {
+    filled_total(bufs, n);
+    bufs.each(&mut |ptr, len| {
+        let len = len.min(n);
+        // SAFETY: `each` reports initialised bytes that the buffers own; they are borrowed here.
+        put(unsafe { std::slice::from_raw_parts(ptr, len) });
+        n -= len;
+    });
+}
+
+/// Serves a vectored read from kept bytes.
+pub(super) fn serve_pieces<B: IoVectoredBufMut>(
+    bufs: &mut B,
+    kept: &mut Kept,
+) -> Option<io::Result<Success>> {
+    let mut n = 0;
+    bufs.each_mut(&mut |ptr, room| {
+        let from = kept.bytes();
+        let len = from.len().min(room);
+        // SAFETY: `each_mut` reports room that the buffers own alone; `from` is the descriptor's.
+        unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), ptr, len) };
+        kept.consume(len);
+        n += len;
+    });
+    if n > 0 {
+        filled_total(bufs, n);
+    } else if let Some(errno) = kept.take_error() {
+        return Some(Err(io::Error::from_raw_os_error(errno)));
+    } else if !kept.take_end() {
+        return None;
+    }
+    Some(Ok(Success::of(n as u32)))
+}
+
+// SAFETY: the entry points at the vectors inside `self`, and they at the buffers' room, which the
+// `IoVectoredBufMut` contract keeps in place.
+unsafe impl<B: IoVectoredBufMut> Operation for Readv<B> {
+    type Output = BufResult<usize, B>;
+    const OPCODE: u8 = opcode::Readv::CODE;
+    const NAME: &'static str = "IORING_OP_READV";
+    const SINCE: &'static str = "5.1";
+
+    fn lane(&self) -> Option<Lane> {
+        self.offset.is_none().then_some(Lane::Read)
+    }
+
+    fn on_drop(&self) -> OnDrop {
+        if self.offset.is_none() {
+            OnDrop::Keep
+        } else {
+            OnDrop::Cancel
+        }
+    }
+
+    fn check(&mut self) -> io::Result<()> {
+        check_offset(self.offset)?;
+        refuse_empty(
+            self.bufs.total_room(),
+            "there is no room in the buffers to read into",
+        )
+    }
+
+    fn entry(&mut self, fd: RawFd) -> squeue::Entry {
+        let (vecs, len) = self.vecs.of_mut(&mut self.bufs);
+        let offset = self.offset.unwrap_or(AT_POSITION);
+        opcode::Readv::new(types::Fd(fd), vecs, len as u32)
+            .offset(offset)
+            .build()
+    }
+
+    fn complete(mut self, result: io::Result<Success>) -> Self::Output {
+        let result = result.map(|s| s.value as usize);
+        if let Ok(n) = result {
+            filled_total(&mut self.bufs, n);
+        }
+        (result, self.bufs)
+    }
+
+    fn discard(mut self, result: io::Result<Success>, origin: Origin<'_>) {
+        if self.offset.is_none() {
+            origin.keep_read(&result, |kept, n| {
+                pieces(&mut self.bufs, n, &mut |piece| kept.put_piece(piece));
+                kept.end_pieces(n);
+            });
+        }
+    }
+
+    fn serve(&mut self, kept: &mut Kept) -> Option<io::Result<Success>> {
+        serve_pieces(&mut self.bufs, kept)
+    }
+}

@@ -1,0 +1,104 @@
+//! `IORING_OP_SEND`: `send(2)`.
+
+use std::io;
+use std::os::fd::RawFd;
+
+use io_uring::{opcode, squeue, types};
+
+use super::{Operation, Progress, Success};
+use crate::buf::{BufResult, IoBuf, kernel_len, refuse_empty};
+use crate::fd::Lane;
+
+/// Sends a buffer's initialised bytes on a connected socket. Never raises `SIGPIPE`.
+///
+/// Sends on one socket follow one another. A dropped send may have sent any part of the buffer.
+#[derive(Debug)]
+pub struct Send<B> {
+    buf: B,
+    flags: i32,
+}
+
+impl<B: IoBuf> Send<B> {
+    /// Sends what the socket takes, at least one byte.
+    pub fn new(buf: B) -> Send<B> {
+        Send::with_flags(buf, 0)
+    }
+
+    /// With `MSG_*` flags, as `send(2)` has them. `MSG_WAITALL` sends the whole buffer, or reports how much
+    /// went before the failure, the deadline or the cancel.
+    pub fn with_flags(buf: B, flags: i32) -> Send<B> {
+        Send {
+            buf,
+            flags: flags | libc::MSG_NOSIGNAL,
+        }
+    }
+}
+
+// SAFETY: the entry points at `buf`'s initialised bytes, which the `IoBuf` contract keeps in place.
+unsafe impl<B: IoBuf> Operation for Send<B> {
+    type Output = BufResult<usize, B>;
+    const OPCODE: u8 = opcode::Send::CODE;
+    const NAME: &'static str = "IORING_OP_SEND";
+
+    fn lane(&self) -> Option<Lane> {
+        Some(Lane::Write)
+    }
+
+    fn check(&mut self) -> io::Result<()> {
+        refuse_empty(
+            self.buf.bytes_init(),
+            "there is nothing in the buffer to send",
+        )
+    }
+
+    fn entry(&mut self, fd: RawFd) -> squeue::Entry {
+        let len = kernel_len(self.buf.bytes_init());
+        opcode::Send::new(types::Fd(fd), self.buf.stable_ptr(), len)
+            .flags(self.flags)
+            .build()
+    }
+
+    fn complete(self, result: io::Result<Success>) -> Self::Output {
+        (result.map(|s| s.value as usize), self.buf)
+    }
+}
+
+/// Sends all of a buffer (`MSG_WAITALL`), unless that fails or somebody asks it to end.
+///
+/// A dropped one may have sent any part of the buffer.
+#[derive(Debug)]
+pub struct SendAll<B> {
+    send: Send<B>,
+}
+
+impl<B: IoBuf> SendAll<B> {
+    /// Sends all of `buf`'s initialised bytes.
+    pub fn new(buf: B) -> SendAll<B> {
+        SendAll {
+            send: Send::with_flags(buf, libc::MSG_WAITALL),
+        }
+    }
+}
+
+// SAFETY: `Send`'s entry, for memory that `Send` vouches for, inside `self`.
+unsafe impl<B: IoBuf> Operation for SendAll<B> {
+    type Output = BufResult<Progress, B>;
+    const OPCODE: u8 = Send::<B>::OPCODE;
+    const NAME: &'static str = Send::<B>::NAME;
+
+    fn lane(&self) -> Option<Lane> {
+        self.send.lane()
+    }
+
+    fn check(&mut self) -> io::Result<()> {
+        self.send.check()
+    }
+
+    fn entry(&mut self, fd: RawFd) -> squeue::Entry {
+        self.send.entry(fd)
+    }
+
+    fn complete(self, result: io::Result<Success>) -> Self::Output {
+        (result.map(Progress::from), self.send.buf)
+    }
+}

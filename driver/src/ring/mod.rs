@@ -1,0 +1,160 @@
+//! The waist: submission entries go in, completions come out.
+//!
+//! Everything above this module speaks [`Sqe`] and [`Completion`]; everything below is a kernel. Today
+//! there is one, the real one ([`kernel`]); a ring in user space and a simulated one are further
+//! variants of [`Ring`] and nothing above changes.
+//!
+//! Who owns what: a ring owns its queues and nothing else. The memory an entry points at belongs to
+//! the slot whose number the entry carries as `user_data` (see [`crate::slots`]); making an [`Sqe`]
+//! is therefore the unsafe act, staging one is not.
+#![allow(unsafe_code, reason = "the waist speaks raw entries and system calls")]
+
+mod kernel;
+mod probe;
+mod setup;
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use io_uring::squeue;
+
+pub use self::probe::Support;
+pub use self::setup::Setup;
+
+/// A 64-byte submission entry whose pointers are vouched for.
+///
+/// `Sqe` is what the ring accepts. Whoever makes one promises that all memory it points at stays put
+/// and is touched by nobody else until the last completion that carries its `user_data`.
+#[derive(Clone, Debug)]
+pub(crate) struct Sqe {
+    entry: squeue::Entry,
+    linked: bool,
+}
+
+impl Sqe {
+    /// # Safety
+    ///
+    /// The memory `entry` points at must stay valid and unmoved, and be accessed by nobody but the
+    /// kernel, until the final completion carrying `entry`'s `user_data` has been reaped. Memory the
+    /// kernel reads at submission only (timespecs) must live until the entry was consumed.
+    pub(crate) unsafe fn new(entry: squeue::Entry) -> Sqe {
+        Sqe {
+            entry,
+            linked: false,
+        }
+    }
+
+    /// Links it to the entry staged next: `IO_LINK` or `IO_HARDLINK`.
+    pub(crate) fn linked_by(self, link: squeue::Flags) -> Sqe {
+        // `Entry::flags` of the crate ORs into what is there.
+        Sqe {
+            entry: self.entry.flags(link),
+            linked: true,
+        }
+    }
+
+    /// Whether the next entry belongs to the same chain.
+    pub(crate) fn is_linked(&self) -> bool {
+        self.linked
+    }
+}
+
+/// What the kernel says of one entry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Completion {
+    pub(crate) user_data: u64,
+    pub(crate) result: i32,
+    pub(crate) flags: u32,
+}
+
+impl Completion {
+    /// More completions of the same entry follow (`IORING_CQE_F_MORE`).
+    pub(crate) fn more(&self) -> bool {
+        io_uring::cqueue::more(self.flags)
+    }
+}
+
+/// How long an [`enter`](Ring::enter) may sleep for a completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Not at all.
+    No,
+    /// At most this long; `None` is for ever.
+    AtMost(Option<Duration>),
+}
+
+/// A ring of any kind.
+#[derive(Debug)]
+pub(crate) enum Ring {
+    Kernel(kernel::KernelRing),
+}
+
+/// Calls the same method on whichever ring it is: a new kind is one line here.
+macro_rules! on_ring {
+    ($self:expr, $ring:ident => $call:expr) => {
+        match $self {
+            Ring::Kernel($ring) => $call,
+        }
+    };
+}
+
+impl Ring {
+    /// Builds the ring `setup` asks for.
+    ///
+    /// # Errors
+    ///
+    /// What `io_uring_setup(2)` refuses, with the cause and the remedy in words.
+    pub(crate) fn new(setup: &Setup) -> io::Result<Ring> {
+        kernel::KernelRing::new(setup).map(Ring::Kernel)
+    }
+
+    /// The number of entries the submission queue holds: the longest chain that can be staged.
+    pub(crate) fn capacity(&self) -> usize {
+        on_ring!(self, ring => ring.capacity())
+    }
+
+    /// Stages `group` whole, by one tail store, or not at all (`false`: no room).
+    pub(crate) fn stage(&mut self, group: &[Sqe]) -> bool {
+        on_ring!(self, ring => ring.stage(group))
+    }
+
+    /// Whether an enter without sleeping would do anything: entries are staged, completions wait
+    /// outside the queue (overflow) or as deferred task work.
+    pub(crate) fn wants_enter(&mut self) -> bool {
+        on_ring!(self, ring => ring.wants_enter())
+    }
+
+    /// Whether completions are waiting to be reaped.
+    pub(crate) fn has_completions(&mut self) -> bool {
+        on_ring!(self, ring => ring.has_completions())
+    }
+
+    /// Hands all that is staged to the kernel and, if `wait` says so, sleeps for a completion.
+    ///
+    /// Returning early is no error: a signal, a passed time, a queue the kernel could not take
+    /// whole. What was not taken stays staged.
+    pub(crate) fn enter(&mut self, wait: Wait) -> io::Result<()> {
+        on_ring!(self, ring => ring.enter(wait))
+    }
+
+    /// Moves every completion there is into `batch`.
+    pub(crate) fn reap(&mut self, batch: &mut Vec<Completion>) {
+        on_ring!(self, ring => ring.reap(batch));
+    }
+
+    /// The opcodes this ring carries out.
+    pub(crate) fn support(&self) -> &Support {
+        on_ring!(self, ring => ring.support())
+    }
+
+    /// Names of the set-up flags in use, for people.
+    pub(crate) fn flags(&self) -> &str {
+        on_ring!(self, ring => ring.flags())
+    }
+
+    /// The descriptor others send `MSG_RING` messages to.
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        on_ring!(self, ring => ring.as_fd())
+    }
+}

@@ -1,0 +1,217 @@
+//! The driver without a runtime: operations, their ends, and the shutdown.
+
+use std::future::Future;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use annulet_driver::op::{Accept, CloseFd, Fsync, Nop, OpenAt, Read, Recv, Send, Timeout, Write};
+use annulet_driver::{Driver, Fd, Op, Setup, Wait, chain, hard_chain, is_cancelled};
+
+fn block_on<F: Future>(driver: &Driver, future: F) -> F::Output {
+    let mut future = pin!(future);
+    let mut cx = Context::from_waker(Waker::noop());
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+            return output;
+        }
+        driver
+            .turn(Wait::AtMost(Some(Duration::from_secs(10))))
+            .unwrap();
+    }
+}
+
+fn run<F: Future>(f: impl FnOnce(Driver) -> F) -> F::Output {
+    let driver = Driver::new(&Setup::default()).unwrap();
+    let entered = driver.enter();
+    let output = block_on(&driver, f(driver.clone()));
+    drop(entered);
+    assert!(driver.shutdown(Duration::from_secs(5)));
+    assert_eq!(driver.metrics().in_flight, 0);
+    output
+}
+
+fn socket_pair() -> (Fd, Fd) {
+    let (a, b) = std::os::unix::net::UnixStream::pair().unwrap();
+    (Fd::new(OwnedFd::from(a)), Fd::new(OwnedFd::from(b)))
+}
+
+fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    std::pin::Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[test]
+fn a_nop_completes() {
+    run(|_| async { Op::new(Nop::new()).await.unwrap() });
+}
+
+#[test]
+fn bytes_go_through_a_socket_pair() {
+    run(|_| async {
+        let (a, b) = socket_pair();
+        let (sent, _) = Op::on(&a, Send::new(b"hello".to_vec())).await;
+        assert_eq!(sent.unwrap(), 5);
+        let (got, buf) = Op::on(&b, Recv::new(Vec::with_capacity(64))).await;
+        assert_eq!(got.unwrap(), 5);
+        assert_eq!(buf, b"hello");
+        a.close().await.unwrap();
+        let (got, _) = Op::on(&b, Recv::new(vec![0; 8])).await;
+        assert_eq!(got.unwrap(), 0);
+    });
+}
+
+#[test]
+fn a_deadline_ends_a_receive() {
+    run(|_| async {
+        let (a, _b) = socket_pair();
+        let (got, _) = Op::on(&a, Recv::new(vec![0; 8]))
+            .timeout(Duration::from_millis(5))
+            .await;
+        assert_eq!(got.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    });
+}
+
+#[test]
+fn closing_ends_a_blocked_receive_first() {
+    run(|driver| async move {
+        let (a, _b) = socket_pair();
+        let mut recv = Op::on(&a, Recv::new(vec![0; 8]));
+        assert!(poll_once(&mut recv).is_pending());
+        driver.turn(Wait::No).unwrap();
+        let mut close = a.close();
+        assert!(poll_once(&mut close).is_pending());
+        let (got, _) = recv.await;
+        assert!(is_cancelled(&got.unwrap_err()));
+        close.await.unwrap();
+        let (got, _) = Op::on(&a, Recv::new(vec![0; 8])).await;
+        assert_eq!(got.unwrap_err().raw_os_error(), Some(9));
+    });
+}
+
+#[test]
+fn a_dropped_receive_loses_nothing() {
+    run(|driver| async move {
+        let (a, b) = socket_pair();
+        for round in 0..100u8 {
+            let mut recv = Op::on(&a, Recv::new(vec![0; 8]));
+            assert!(poll_once(&mut recv).is_pending());
+            if round % 3 == 0 {
+                driver.turn(Wait::No).unwrap();
+            }
+            drop(recv);
+            let (sent, _) = Op::on(&b, Send::new(vec![round, round])).await;
+            assert_eq!(sent.unwrap(), 2);
+            let (got, buf) = Op::on(&a, Recv::new([0; 1])).await;
+            assert_eq!((got.unwrap(), buf), (1, [round]));
+            let (got, buf) = Op::on(&a, Recv::new([0; 8])).await;
+            assert_eq!((got.unwrap(), buf[0]), (1, round));
+        }
+    });
+}
+
+#[test]
+fn a_dropped_accept_keeps_its_connection() {
+    run(|driver| async move {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let listener = Fd::new(listener.into());
+        let mut accept = Op::on(&listener, Accept::new());
+        assert!(poll_once(&mut accept).is_pending());
+        driver.turn(Wait::No).unwrap();
+        drop(accept);
+        let client = std::net::TcpStream::connect(addr).unwrap();
+        let (_socket, peer) = Op::on(&listener, Accept::new()).await.unwrap();
+        assert_eq!(
+            peer.unwrap().as_socket().unwrap(),
+            client.local_addr().unwrap()
+        );
+    });
+}
+
+#[test]
+fn a_chain_writes_syncs_and_closes() {
+    run(|_| async {
+        let path = std::env::temp_dir().join(format!("annulet-chain-{}", std::process::id()));
+        let open = OpenAt::new(&path, 0o102, 0o600).unwrap();
+        let file = Fd::new(Op::new(open).await.unwrap());
+        let (written, synced, closed) = chain((
+            Op::on(&file, Write::at(b"data".to_vec(), 0)),
+            Op::on(&file, Fsync::all()),
+            CloseFd::of(&file),
+        ))
+        .await;
+        assert_eq!(written.0.unwrap(), 4);
+        synced.unwrap();
+        closed.unwrap();
+        assert!(file.is_closed());
+        file.close().await.unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"data");
+        std::fs::remove_file(path).unwrap();
+    });
+}
+
+#[test]
+fn a_chain_breaks_where_a_member_fails_and_a_hard_one_goes_on() {
+    run(|_| async {
+        let (a, b) = socket_pair();
+        let bad = Fd::new(std::fs::File::open("/").unwrap().into());
+        let (one, two) = chain((
+            Op::on(&bad, Read::at(vec![0; 8], 0)),
+            Op::on(&a, Send::new(b"x".to_vec())),
+        ))
+        .await;
+        assert_eq!(one.0.unwrap_err().kind(), io::ErrorKind::IsADirectory);
+        assert!(is_cancelled(&two.0.unwrap_err()));
+        let (one, two) = hard_chain((
+            Op::on(&bad, Read::at(vec![0; 8], 0)).timeout(Duration::from_secs(5)),
+            Op::on(&a, Send::new(b"x".to_vec())),
+        ))
+        .await;
+        assert!(one.0.is_err());
+        assert_eq!(two.0.unwrap(), 1);
+        let (got, _) = Op::on(&b, Recv::new([0; 8])).await;
+        assert_eq!(got.unwrap(), 1);
+    });
+}
+
+#[test]
+fn a_dropped_hard_chain_ends() {
+    run(|driver| async move {
+        let mut chain = hard_chain((
+            Op::new(Timeout::new(Duration::from_secs(3600))),
+            Op::new(Timeout::new(Duration::from_secs(3600))),
+            Op::new(Timeout::new(Duration::from_secs(3600))),
+        ));
+        assert!(poll_once(&mut chain).is_pending());
+        driver.turn(Wait::No).unwrap();
+        drop(chain);
+        while driver.metrics().in_flight > 0 {
+            driver
+                .turn(Wait::AtMost(Some(Duration::from_secs(5))))
+                .unwrap();
+        }
+    });
+}
+
+#[test]
+fn forgotten_and_dropped_operations_end_with_the_driver() {
+    let driver = Driver::new(&Setup {
+        entries: 8,
+        ..Setup::default()
+    })
+    .unwrap();
+    let entered = driver.enter();
+    let (a, _b) = socket_pair();
+    let mut recv = Op::on(&a, Recv::new(vec![0; 8]));
+    assert!(poll_once(&mut recv).is_pending());
+    std::mem::forget(recv);
+    for _ in 0..100 {
+        let mut timeout = Op::new(Timeout::new(Duration::from_secs(3600)));
+        assert!(poll_once(&mut timeout).is_pending());
+    }
+    drop(entered);
+    assert!(driver.shutdown(Duration::from_secs(5)));
+    assert_eq!(driver.metrics().in_flight, 0);
+}
