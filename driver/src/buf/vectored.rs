@@ -157,7 +157,7 @@ impl IoVecs {
             self.push(iovec {
                 iov_base: ptr.cast_mut().cast(),
                 iov_len: len,
-            })
+            });
         });
         self.parts()
     }
@@ -170,7 +170,7 @@ impl IoVecs {
             self.push(iovec {
                 iov_base: ptr.cast(),
                 iov_len: len,
-            })
+            });
         });
         self.parts()
     }

@@ -610,7 +610,7 @@ impl Slots {
         while let Some(slot) = self.slot(target) {
             match slot.chain_prev {
                 Some(prev) if self.slot(prev).is_some_and(|p| p.phase == Phase::InFlight) => {
-                    target = prev
+                    target = prev;
                 }
                 _ => break,
             }

@@ -1,0 +1,115 @@
+//! Options, and the [`Runtime`] they make.
+
+use std::io;
+use std::time::Duration;
+
+use annulet_driver::Setup;
+
+use crate::run::Runtime;
+use crate::turn::DEFAULT_BUDGET;
+
+/// Makes a [`Runtime`] to measure.
+///
+/// # Examples
+///
+/// ```
+/// let runtime = runtime::Builder::new().entries(1024).budget(64).build()?;
+/// assert_eq!(runtime.block_on(async { 6 * 7 }), 42);
+/// # std::io::Result::Ok(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct Builder {
+    pub(crate) setup: Setup,
+    pub(crate) budget: u32,
+    pub(crate) shutdown_timeout: Duration,
+    pub(crate) thread_name: Option<String>,
+}
+
+impl Default for Builder {
+    fn default() -> Builder {
+        Builder::new()
+    }
+}
+
+impl Builder {
+    /// The defaults: 256 entries, 4096 completions, a budget of 256 polls, 10 s for the shutdown.
+    pub fn new() -> Builder {
+        Builder {
+            setup: Setup::default(),
+            budget: DEFAULT_BUDGET,
+            shutdown_timeout: Duration::from_secs(10),
+            thread_name: None,
+        }
+    }
+
+    /// Submission queue entries, rounded up to a power of two between 4 and 32,768. Default: 256.
+    ///
+    /// It bounds the longest [`chain`](crate::chain) and how much is handed over at once, not how much may
+    /// be in flight.
+    pub fn entries(mut self, entries: u32) -> Builder {
+        self.setup.entries = entries;
+        self
+    }
+
+    /// Completion queue entries, rounded up to a power of two, at least twice the
+    /// [`entries`](Builder::entries). Default: 4096. What does not fit is kept by the kernel, not lost.
+    pub fn completions(mut self, completions: u32) -> Builder {
+        self.setup.completions = completions;
+        self
+    }
+
+    /// Polls of tasks between two looks at timers, completions and other threads. Default: 256; at least 1.
+    pub fn budget(mut self, budget: u32) -> Builder {
+        self.budget = budget;
+        self
+    }
+
+    /// Lets a kernel thread take the submissions, which falls asleep after `idle` without any
+    /// (`IORING_SETUP_SQPOLL`). Default: off. It spins on a core of its own; without one to spare it costs.
+    pub fn sqpoll(mut self, idle: Duration) -> Builder {
+        self.setup.sqpoll = Some(idle);
+        self
+    }
+
+    /// Leaves out set-up flags newer than Linux 5.19. Default: `false`: the newest the kernel takes.
+    ///
+    /// For tests and for measuring what the flags give.
+    pub fn plain(mut self, plain: bool) -> Builder {
+        self.setup.plain = plain;
+        self
+    }
+
+    /// Treats opcodes (`IORING_OP_*` numbers) as missing from the kernel. Default: none.
+    ///
+    /// For tests and for measuring what an operation's fallback costs.
+    pub fn without(mut self, opcodes: impl IntoIterator<Item = u8>) -> Builder {
+        self.setup.without.extend(opcodes);
+        self
+    }
+
+    /// How long dropping the runtime waits for the kernel to end what is in flight. Default: 10 s.
+    ///
+    /// Past that the memory of what is left is leaked, never freed, as the kernel may still write to it.
+    pub fn shutdown_timeout(mut self, limit: Duration) -> Builder {
+        self.shutdown_timeout = limit;
+        self
+    }
+
+    /// Names the thread (as `top -H` and debuggers show it, 15 bytes at most). Default: left as it is.
+    pub fn thread_name(mut self, name: impl Into<String>) -> Builder {
+        self.thread_name = Some(name.into());
+        self
+    }
+
+    /// Builds the runtime, for this thread.
+    ///
+    /// # Errors
+    ///
+    /// What keeps the ring from being made, with the remedy: no io_uring in this kernel (`Unsupported`),
+    /// forbidden by a sysctl or a seccomp profile (`PermissionDenied`), a memory limit (`OutOfMemory`), no
+    /// descriptors left. A thread name with a NUL byte is `InvalidInput`.
+    pub fn build(&self) -> io::Result<Runtime> {
+        Runtime::with(self)
+    }
+}
