@@ -52,7 +52,13 @@ impl Inbox {
     pub(super) fn push(&self, task: Incoming) -> Result<(), Incoming> {
         if self.stack.push(task)? {
             fence(Ordering::SeqCst);
-            if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed) {
+            // Not a swap: a producer that comes too late must write nothing, not `false` over `false`.
+            if self.asleep.load(Ordering::Relaxed)
+                && self
+                    .asleep
+                    .compare_exchange(true, false, Ordering::Relaxed, Ordering::Relaxed)
+                    .is_ok()
+            {
                 self.unpark.unpark();
             }
         }

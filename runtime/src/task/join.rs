@@ -72,7 +72,9 @@ impl<T> JoinHandle<T> {
     /// A handle that can only abort, to be kept where the output is not wanted. There can be many.
     #[must_use]
     pub fn abort_handle(&self) -> AbortHandle {
-        AbortHandle { task: self.task.abort_ref() }
+        AbortHandle {
+            task: self.task.abort_ref(),
+        }
     }
 
     /// Whether the task has ended, one way or another: if so, awaiting gives the result at once.
@@ -92,7 +94,9 @@ impl<T> Future for JoinHandle<T> {
 
 impl<T> fmt::Debug for JoinHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JoinHandle").field("finished", &self.is_finished()).finish()
+        f.debug_struct("JoinHandle")
+            .field("finished", &self.is_finished())
+            .finish()
     }
 }
 
@@ -119,7 +123,9 @@ impl AbortHandle {
 
 impl fmt::Debug for AbortHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AbortHandle").field("finished", &self.is_finished()).finish()
+        f.debug_struct("AbortHandle")
+            .field("finished", &self.is_finished())
+            .finish()
     }
 }
 
@@ -140,7 +146,9 @@ impl JoinError {
     }
 
     pub(super) fn panicked(payload: Payload) -> Self {
-        Self { panic: Some(Box::new(Mutex::new(payload))) }
+        Self {
+            panic: Some(Box::new(Mutex::new(payload))),
+        }
     }
 
     /// Whether the task panicked.
@@ -174,7 +182,8 @@ impl JoinError {
     /// ```
     #[must_use]
     pub fn into_panic(self) -> Box<dyn Any + Send + 'static> {
-        self.try_into_panic().expect("`JoinError::into_panic` on a task that did not panic")
+        self.try_into_panic()
+            .expect("`JoinError::into_panic` on a task that did not panic")
     }
 
     /// As [`into_panic`](Self::into_panic); the error itself if the task did not panic.
@@ -191,9 +200,14 @@ impl JoinError {
 
     /// What `panic!` was given, if it was text.
     fn message(&self) -> Option<String> {
-        let payload = self.panic.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        let payload = self
+            .panic
+            .as_ref()?
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let text = payload.downcast_ref::<&str>().copied();
-        text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).map(str::to_owned)
+        text.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+            .map(str::to_owned)
     }
 }
 

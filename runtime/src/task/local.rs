@@ -99,8 +99,14 @@ impl Local {
         budget: u32,
         mut main: Option<(&MainTask, &mut dyn FnMut(&mut Context<'_>) -> bool)>,
     ) -> Slice {
-        assert!(!self.running.replace(true), "a task must not run the executor it runs on");
-        let mut slice = Slice { polled: 0, main_done: false };
+        assert!(
+            !self.running.replace(true),
+            "a task must not run the executor it runs on"
+        );
+        let mut slice = Slice {
+            polled: 0,
+            main_done: false,
+        };
         while slice.polled < budget && !slice.main_done {
             let Some(next) = self.pop() else { break };
             slice.polled += 1;
@@ -149,7 +155,10 @@ impl Local {
     /// # Panics
     /// From inside a task of this executor.
     pub(crate) fn shutdown(&self) {
-        assert!(!self.running.get(), "a task must not shut down the executor it runs on");
+        assert!(
+            !self.running.get(),
+            "a task must not shut down the executor it runs on"
+        );
         if self.closed.replace(true) {
             return;
         }

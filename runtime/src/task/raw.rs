@@ -400,7 +400,10 @@ impl<T> JoinRef<T> {
         let task = self.task();
         // SAFETY: the handle's reference keeps the cell.
         let header = unsafe { task.as_ref() };
-        assert!(header.owner == NonNull::from(&**local.shared()), "not this executor's task");
+        assert!(
+            header.owner == NonNull::from(&**local.shared()),
+            "not this executor's task"
+        );
         if header.phase.get() != Phase::Done {
             cancel(task, local);
         }
@@ -413,7 +416,10 @@ impl Incoming {
         let task = self.0;
         // SAFETY: the executor's hold, or after completion the inbox's, keeps the cell.
         let header = unsafe { task.as_ref() };
-        assert!(header.owner == NonNull::from(&**local.shared()), "an inbox emptied by a stranger");
+        assert!(
+            header.owner == NonNull::from(&**local.shared()),
+            "an inbox emptied by a stranger"
+        );
         header.state.clear_remote();
         if header.phase.get() == Phase::Done {
             return release(task);
@@ -430,7 +436,10 @@ impl Incoming {
 fn cancel(task: NonNull<Header>, local: &Local) {
     // SAFETY: the executor holds every task that is not complete.
     let header = unsafe { task.as_ref() };
-    assert!(header.phase.get() == Phase::Idle, "a running task cannot be cancelled");
+    assert!(
+        header.phase.get() == Phase::Idle,
+        "a running task cannot be cancelled"
+    );
     header.phase.set(Phase::Running);
     // SAFETY: owner thread, not complete, phase set.
     unsafe { (header.vtable.cancel)(task) };
@@ -480,7 +489,9 @@ fn free(task: NonNull<Header>) {
     let header = unsafe { task.as_ref() };
     let (owner, hold) = (header.owner, header.hold);
     // A foreign waker's destructor may do anything, so it runs while the cell is whole.
-    let waker = header.join_waker.with_mut(|waker| unsafe { (*waker).take() });
+    let waker = header
+        .join_waker
+        .with_mut(|waker| unsafe { (*waker).take() });
     guarded(|| drop(waker));
     // SAFETY: as above; not touched again.
     unsafe { (header.vtable.free)(task) };

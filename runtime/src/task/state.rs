@@ -130,7 +130,12 @@ impl State {
             let delta = (refs + kept).cast_unsigned().wrapping_mul(REF);
             let next = Snapshot((now.0 | COMPLETE).wrapping_add(delta));
             match self.exchange(now, next) {
-                Ok(()) => return Completed { wake_joiner, free: next.is_unreferenced() },
+                Ok(()) => {
+                    return Completed {
+                        wake_joiner,
+                        free: next.is_unreferenced(),
+                    };
+                }
                 Err(actual) => now = actual,
             }
         }

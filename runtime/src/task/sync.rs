@@ -5,7 +5,9 @@
 pub(super) use std::sync::atomic::Ordering;
 
 #[cfg(not(loom))]
-pub(super) use self::real::{AtomicBool, AtomicIsize, AtomicPtr, AtomicUsize, Cell, UnsafeCell, fence};
+pub(super) use self::real::{
+    AtomicBool, AtomicIsize, AtomicPtr, AtomicUsize, Cell, UnsafeCell, fence,
+};
 #[cfg(loom)]
 pub(super) use loom::{
     cell::{Cell, UnsafeCell},
@@ -15,7 +17,9 @@ pub(super) use loom::{
 #[cfg(not(loom))]
 mod real {
     pub(in crate::task) use std::cell::Cell;
-    pub(in crate::task) use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicPtr, AtomicUsize, fence};
+    pub(in crate::task) use std::sync::atomic::{
+        AtomicBool, AtomicIsize, AtomicPtr, AtomicUsize, fence,
+    };
 
     /// std's `UnsafeCell` behind loom's closure interface, so that every access says whether it reads or writes.
     pub(in crate::task) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);

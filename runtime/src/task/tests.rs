@@ -101,7 +101,10 @@ fn tasks_run_first_in_first_out_and_a_yield_goes_to_the_back() {
         }));
     }
     run(&local);
-    assert_eq!(*seen.borrow(), [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]);
+    assert_eq!(
+        *seen.borrow(),
+        [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
+    );
 }
 
 #[test]
@@ -153,7 +156,11 @@ fn a_panicking_destructor_of_a_future_leaves_output_and_thread_alone() {
     impl Future for Bad {
         type Output = u32;
         fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<u32> {
-            if self.0 == 0 { Poll::Pending } else { Poll::Ready(self.0) }
+            if self.0 == 0 {
+                Poll::Pending
+            } else {
+                Poll::Ready(self.0)
+            }
         }
     }
     impl Drop for Bad {
@@ -394,8 +401,11 @@ fn wakes_from_a_hundred_threads_all_arrive() {
         })));
     }
     run(&local);
-    let threads: Vec<_> =
-        wakers.borrow_mut().drain(..).map(|waker| thread::spawn(move || waker.wake())).collect();
+    let threads: Vec<_> = wakers
+        .borrow_mut()
+        .drain(..)
+        .map(|waker| thread::spawn(move || waker.wake()))
+        .collect();
     for thread in threads {
         thread.join().unwrap();
     }
@@ -432,7 +442,9 @@ fn a_remote_spawn_may_make_a_future_that_is_not_send() {
             shared.get()
         }
     };
-    let mut handle = thread::spawn(move || remote.spawn_with(make)).join().unwrap();
+    let mut handle = thread::spawn(move || remote.spawn_with(make))
+        .join()
+        .unwrap();
     run(&local);
     assert_eq!(result(&mut handle).unwrap(), 1);
 }
@@ -440,7 +452,9 @@ fn a_remote_spawn_may_make_a_future_that_is_not_send() {
 #[test]
 fn a_remote_task_aborted_here_before_it_arrived_ends() {
     let local = local();
-    let mut handle = local.remote().spawn(async { unreachable!("aborted before") });
+    let mut handle = local
+        .remote()
+        .spawn(async { unreachable!("aborted before") });
     local.enter(|| handle.abort());
     run(&local);
     assert!(result::<()>(&mut handle).unwrap_err().is_cancelled());
@@ -460,7 +474,12 @@ fn a_closed_executor_refuses_and_says_cancelled() {
     let mut here = local.spawn(async {});
     drop(local);
     let mut far_too_late = remote.spawn(async {});
-    for handle in [&mut in_the_inbox, &mut too_late, &mut here, &mut far_too_late] {
+    for handle in [
+        &mut in_the_inbox,
+        &mut too_late,
+        &mut here,
+        &mut far_too_late,
+    ] {
         assert!(result(handle).unwrap_err().is_cancelled());
     }
     assert_eq!(dropped.lock().unwrap().len(), 2);
@@ -479,7 +498,8 @@ fn shutdown_drops_every_future_also_after_panics_spawns_and_wakes_in_destructors
         let inside = OnDrop(move || {
             dropped.set(dropped.get() + 1);
             all.borrow().iter().for_each(Waker::wake_by_ref);
-            late.borrow_mut().push(spawn(async { unreachable!("polled in a shutdown") }));
+            late.borrow_mut()
+                .push(spawn(async { unreachable!("polled in a shutdown") }));
             assert_ne!(task % 2, 0, "every other destructor panics");
         });
         drop(local.spawn(async move {
@@ -539,7 +559,9 @@ fn every_cell_is_freed_once_wherever_its_last_reference_goes() {
         let waker = slot.borrow_mut().take().unwrap();
         let copies = local.enter(|| [waker.clone(), waker.clone()]);
         let [here, there] = copies;
-        thread::spawn(move || drop((waker.clone(), waker, there))).join().unwrap();
+        thread::spawn(move || drop((waker.clone(), waker, there)))
+            .join()
+            .unwrap();
         local.enter(|| drop(here));
         drop(local.remote().spawn(async {}));
         drop(local.spawn(async {}));
@@ -592,11 +614,13 @@ fn a_task_cannot_run_its_own_executor() {
 #[test]
 fn spawn_outside_of_a_runtime_says_what_to_write() {
     let panic = thread::spawn(|| drop(spawn(async {}))).join().unwrap_err();
-    let message = panic.downcast_ref::<String>().map_or_else(
-        || *panic.downcast_ref::<&str>().unwrap(),
-        String::as_str,
+    let message = panic
+        .downcast_ref::<String>()
+        .map_or_else(|| *panic.downcast_ref::<&str>().unwrap(), String::as_str);
+    assert!(
+        message.contains("`spawn`") && message.contains("block_on"),
+        "{message}"
     );
-    assert!(message.contains("`spawn`") && message.contains("block_on"), "{message}");
     assert!(try_spawn(async {}).is_err());
     assert!(try_current().is_none());
 }

@@ -98,12 +98,12 @@ impl Sleep {
         self.deadline
     }
 
-    /// Whether the timer has fired, so that the next poll is ready. One that was never polled has not.
+    /// Whether the runtime has seen the deadline pass, so that the next poll is ready. Never before the first poll.
     #[must_use]
     pub fn is_elapsed(&self) -> bool {
         match &self.state {
             State::New => false,
-            State::Armed { timers, key } => timers.has_fired(*key),
+            State::Armed { timers, key } => timers.is_due(*key),
             State::Elapsed => true,
         }
     }

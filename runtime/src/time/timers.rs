@@ -114,10 +114,10 @@ impl Timers {
         Some(self.wheel.borrow_mut().insert(deadline, order, waker))
     }
 
-    /// `true` if the timer fired, else `waker` is the one to wake.
+    /// `true` if the timer is due, else `waker` is the one to wake.
     pub(super) fn poll(&self, key: Key, waker: &Waker) -> bool {
         let mut wheel = self.wheel.borrow_mut();
-        if wheel.has_fired(key) {
+        if wheel.is_due(key) {
             return true;
         }
         if wheel
@@ -139,8 +139,8 @@ impl Timers {
         self.wheel.borrow_mut().reset(key, deadline, order);
     }
 
-    pub(super) fn has_fired(&self, key: Key) -> bool {
-        self.wheel.borrow().has_fired(key)
+    pub(super) fn is_due(&self, key: Key) -> bool {
+        self.wheel.borrow().is_due(key)
     }
 
     pub(super) fn remove(&self, key: Key) {

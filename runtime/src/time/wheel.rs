@@ -135,8 +135,9 @@ impl<T> Wheel<T> {
         self.timers.remove(key.0 as usize).value
     }
 
-    pub(crate) fn has_fired(&self, key: Key) -> bool {
-        self.timers[key.0 as usize].place == Place::Fired
+    /// Whether the wheel has been advanced to the deadline. It then fired, or, armed too late, does so next time.
+    pub(crate) fn is_due(&self, key: Key) -> bool {
+        self.timers[key.0 as usize].deadline <= self.now
     }
 
     /// The value of a timer; `None` if it fired and got no new one.

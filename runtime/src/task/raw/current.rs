@@ -21,7 +21,10 @@ const EXECUTOR_LIVES: isize = isize::MAX / 2;
 
 impl Shared {
     pub(in crate::task) fn new(unpark: Arc<dyn Unpark>) -> Arc<Self> {
-        Arc::new(Self { inbox: Inbox::new(unpark), cells: AtomicIsize::new(EXECUTOR_LIVES) })
+        Arc::new(Self {
+            inbox: Inbox::new(unpark),
+            cells: AtomicIsize::new(EXECUTOR_LIVES),
+        })
     }
 }
 
@@ -37,7 +40,10 @@ pub(in crate::task) struct SharedCells {
 
 impl SharedCells {
     pub(in crate::task) fn new(shared: &Arc<Shared>) -> Self {
-        Self { shared: hold(shared), live: Cell::new(0) }
+        Self {
+            shared: hold(shared),
+            live: Cell::new(0),
+        }
     }
 
     pub(super) fn add_one(&self) {
@@ -53,7 +59,9 @@ impl Drop for SharedCells {
 
 fn count_off(shared: NonNull<Shared>, cells: isize) {
     // SAFETY: the strong count that the cells hold together is dropped only below, by the last of them.
-    let before = unsafe { shared.as_ref() }.cells.fetch_sub(cells, Ordering::AcqRel);
+    let before = unsafe { shared.as_ref() }
+        .cells
+        .fetch_sub(cells, Ordering::AcqRel);
     if before == cells {
         drop_hold(shared);
     }
@@ -92,7 +100,10 @@ struct Current {
 
 impl Current {
     const fn new() -> Self {
-        Self { owner: Slot::new(ptr::null()), local: Slot::new(ptr::null()) }
+        Self {
+            owner: Slot::new(ptr::null()),
+            local: Slot::new(ptr::null()),
+        }
     }
 }
 
@@ -115,7 +126,10 @@ pub(in crate::task) fn enter<R>(local: &Local, f: impl FnOnce() -> R) -> R {
     }
 
     let _restore = CURRENT.with(|current| {
-        Restore(current.owner.replace(Arc::as_ptr(local.shared())), current.local.replace(local))
+        Restore(
+            current.owner.replace(Arc::as_ptr(local.shared())),
+            current.local.replace(local),
+        )
     });
     f()
 }
@@ -130,7 +144,11 @@ pub(super) fn is_owner(owner: NonNull<Shared>) -> bool {
 pub(super) fn with_owner<R>(owner: NonNull<Shared>, f: impl FnOnce(Option<&Local>) -> R) -> R {
     let local = CURRENT.with(|current| {
         let is_owner = ptr::eq(current.owner.get(), owner.as_ptr());
-        if is_owner { current.local.get() } else { ptr::null() }
+        if is_owner {
+            current.local.get()
+        } else {
+            ptr::null()
+        }
     });
     // SAFETY: as in `with_current`.
     f(unsafe { local.as_ref() })

@@ -24,7 +24,10 @@ unsafe impl<T: Send> Sync for JoinRef<T> {}
 
 impl<T> JoinRef<T> {
     pub(super) fn new(task: NonNull<Header>) -> Self {
-        Self { task, output: PhantomData }
+        Self {
+            task,
+            output: PhantomData,
+        }
     }
 
     pub(super) fn task(&self) -> NonNull<Header> {
@@ -53,7 +56,9 @@ impl<T> JoinRef<T> {
         if seen.has(JOIN_WAKER) {
             // SAFETY: the bit lets both sides read.
             let same = header.join_waker.with(|slot| {
-                unsafe { &*slot }.as_ref().is_some_and(|left| left.will_wake(waker))
+                unsafe { &*slot }
+                    .as_ref()
+                    .is_some_and(|left| left.will_wake(waker))
             });
             if same {
                 return Poll::Pending;
@@ -64,7 +69,9 @@ impl<T> JoinRef<T> {
         }
         let waker = waker.clone();
         // SAFETY: the bit is clear, which makes the slot the handle's, and `&mut self` makes that us.
-        let old = header.join_waker.with_mut(|slot| unsafe { (*slot).replace(waker) });
+        let old = header
+            .join_waker
+            .with_mut(|slot| unsafe { (*slot).replace(waker) });
         let left = header.state.set_join_waker();
         guarded(|| drop(old));
         match left {
@@ -76,9 +83,8 @@ impl<T> JoinRef<T> {
     fn take_output(&mut self) -> Result<T, JoinError> {
         let mut output = MaybeUninit::<Result<T, JoinError>>::uninit();
         // SAFETY: complete, seen with acquire; this is the join handle; `T` is the output's type by construction.
-        let taken = unsafe {
-            (self.header().vtable.take_output)(self.task, output.as_mut_ptr().cast())
-        };
+        let taken =
+            unsafe { (self.header().vtable.take_output)(self.task, output.as_mut_ptr().cast()) };
         assert!(taken, "`JoinHandle` polled after it gave its result");
         // SAFETY: `true` says it was written.
         unsafe { output.assume_init() }
@@ -177,6 +183,8 @@ fn abort(task: NonNull<Header>) {
 
 impl<T> fmt::Debug for JoinRef<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Task").field("finished", &self.is_finished()).finish()
+        f.debug_struct("Task")
+            .field("finished", &self.is_finished())
+            .finish()
     }
 }

@@ -16,7 +16,9 @@ pub(in crate::task) struct TaskStack {
 
 impl TaskStack {
     pub(in crate::task) fn new() -> Self {
-        Self { head: AtomicPtr::new(ptr::null_mut()) }
+        Self {
+            head: AtomicPtr::new(ptr::null_mut()),
+        }
     }
 
     /// `Ok(true)`: the stack was empty before. `Err`: it is closed.
@@ -68,7 +70,11 @@ pub(in crate::task) struct Batch(Option<NonNull<Header>>);
 
 impl Batch {
     fn reverse(head: *mut Header) -> Self {
-        let mut rest = if head == CLOSED { None } else { NonNull::new(head) };
+        let mut rest = if head == CLOSED {
+            None
+        } else {
+            NonNull::new(head)
+        };
         let mut reversed = None;
         while let Some(task) = rest {
             // SAFETY: the REMOTE bit, which only the taker clears, keeps cell and link until it surfaces.
@@ -87,7 +93,9 @@ impl Iterator for Batch {
     fn next(&mut self) -> Option<Incoming> {
         let task = self.0?;
         // SAFETY: as in `reverse`; the link is read before the bit is cleared by whoever gets the task.
-        self.0 = unsafe { task.as_ref() }.link.with_mut(|link| unsafe { (*link).take() });
+        self.0 = unsafe { task.as_ref() }
+            .link
+            .with_mut(|link| unsafe { (*link).take() });
         Some(Incoming(task))
     }
 }
