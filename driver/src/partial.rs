@@ -21,6 +21,14 @@ use crate::op::Ended;
 pub struct Partial {
     done: usize,
     ended: Ended,
+    /// What it failed with, if that was no deadline and no cancel.
+    failure: Option<Failure>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Failure {
+    kind: io::ErrorKind,
+    errno: Option<i32>,
 }
 
 impl Partial {
@@ -29,10 +37,37 @@ impl Partial {
         match (done, ended) {
             (0, Ended::TimedOut) => io::ErrorKind::TimedOut.into(),
             (0, Ended::Cancelled) => io::Error::from_raw_os_error(libc::ECANCELED),
-            (_, Ended::TimedOut) => {
-                io::Error::new(io::ErrorKind::TimedOut, Partial { done, ended })
+            (_, ended) => {
+                let partial = Partial {
+                    done,
+                    ended,
+                    failure: None,
+                };
+                match ended {
+                    Ended::TimedOut => io::Error::new(io::ErrorKind::TimedOut, partial),
+                    Ended::Cancelled | Ended::Itself => io::Error::other(partial),
+                }
             }
-            _ => io::Error::other(Partial { done, ended }),
+        }
+    }
+
+    /// The error of an operation that failed with `error` after `done` bytes; it keeps its kind.
+    pub(crate) fn after(done: usize, error: io::Error) -> io::Error {
+        let kind = error.kind();
+        let errno = error.raw_os_error();
+        match (kind, errno) {
+            _ if done == 0 => error,
+            // A deadline of ours has no number; the TCP stack's own ETIMEDOUT has.
+            (io::ErrorKind::TimedOut, None) => Partial::error(done, Ended::TimedOut),
+            (_, Some(libc::ECANCELED)) => Partial::error(done, Ended::Cancelled),
+            (kind, errno) => io::Error::new(
+                kind,
+                Partial {
+                    done,
+                    ended: Ended::Itself,
+                    failure: Some(Failure { kind, errno }),
+                },
+            ),
         }
     }
 
@@ -57,7 +92,14 @@ impl fmt::Display for Partial {
             Ended::TimedOut => "timed out",
             Ended::Cancelled => "was cancelled",
         };
-        write!(f, "the operation {how} after {} bytes", self.done)
+        write!(f, "the operation {how} after {} bytes", self.done)?;
+        match self.failure {
+            Some(Failure {
+                errno: Some(errno), ..
+            }) => write!(f, ": {}", io::Error::from_raw_os_error(errno)),
+            Some(Failure { kind, .. }) => write!(f, ": {kind}"),
+            None => Ok(()),
+        }
     }
 }
 

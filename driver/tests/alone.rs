@@ -7,8 +7,13 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use annulet_driver::op::{Accept, CloseFd, Fsync, Nop, OpenAt, Read, Recv, Send, Timeout, Write};
-use annulet_driver::{Driver, Fd, Op, Setup, Wait, chain, hard_chain, is_cancelled};
+use annulet_driver::op::{
+    Accept, CloseFd, Fsync, Nop, OpenAt, Read, ReadExact, Recv, RecvExact, Send, SendAll, Timeout,
+    Write, WriteAll,
+};
+use annulet_driver::{
+    CancelToken, Driver, Fd, Op, Partial, Setup, Wait, chain, hard_chain, is_cancelled,
+};
 
 fn block_on<F: Future>(driver: &Driver, future: F) -> F::Output {
     let mut future = pin!(future);
@@ -214,4 +219,123 @@ fn forgotten_and_dropped_operations_end_with_the_driver() {
     drop(entered);
     assert!(driver.shutdown(Duration::from_secs(5)));
     assert_eq!(driver.metrics().in_flight, 0);
+}
+
+fn pipe() -> (Fd, Fd) {
+    let (reader, writer) = io::pipe().unwrap();
+    (
+        Fd::new(OwnedFd::from(reader)),
+        Fd::new(OwnedFd::from(writer)),
+    )
+}
+
+#[test]
+fn a_whole_write_goes_on_where_the_pipe_was_full() {
+    run(|_| async {
+        let (reader, writer) = pipe();
+        let data: Vec<u8> = (0..1_000_000u32).map(|i| i as u8).collect();
+        let mut write = Op::on(&writer, WriteAll::new(data.clone()));
+        assert!(poll_once(&mut write).is_pending());
+        // Queues behind all rounds of the first, though the pipe has room in between.
+        let mut second = Op::on(&writer, WriteAll::new(b"end".to_vec()));
+        assert!(poll_once(&mut second).is_pending());
+        let mut got = Vec::new();
+        while got.len() < data.len() {
+            let (n, buf) = Op::on(&reader, Read::new(vec![0; 50_000])).await;
+            got.extend_from_slice(&buf[..n.unwrap()]);
+            let _ = poll_once(&mut second);
+            if got.len() < data.len() {
+                assert!(poll_once(&mut write).is_pending());
+            }
+        }
+        write.await.0.unwrap();
+        second.await.0.unwrap();
+        assert_eq!(&got[..data.len()], &data[..]);
+        let (n, _) = Op::on(&reader, ReadExact::new([0; 3])).await;
+        n.unwrap();
+    });
+}
+
+#[test]
+fn a_deadline_covers_all_rounds_and_says_how_far_they_got() {
+    run(|_| async {
+        let (reader, writer) = pipe();
+        let (wrote, _) = Op::on(&writer, WriteAll::new(vec![7; 1_000_000]))
+            .timeout(Duration::from_millis(5))
+            .await;
+        let error = wrote.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let done = Partial::of(&error);
+        assert!(done > 0);
+        let (got, _) = Op::on(&reader, ReadExact::new(vec![0; done])).await;
+        got.unwrap();
+    });
+}
+
+#[test]
+fn a_dropped_whole_receive_keeps_what_it_was_served_and_what_it_received() {
+    run(|driver| async move {
+        let (a, b) = socket_pair();
+        for round in 0..100 {
+            // Dropped in flight: its byte is kept.
+            let mut first = Op::on(&a, Recv::new(vec![0; 8]));
+            assert!(poll_once(&mut first).is_pending());
+            driver.turn(Wait::No).unwrap();
+            drop(first);
+            Op::on(&b, Send::new(b"1".to_vec())).await.0.unwrap();
+            while driver.metrics().in_flight > 0 {
+                driver.turn(Wait::AtMost(None)).unwrap();
+            }
+            // Served the kept byte, then receives some of the rest.
+            let mut exact = Op::on(&a, RecvExact::new(vec![0; 4]));
+            assert!(poll_once(&mut exact).is_pending());
+            if round % 2 == 0 {
+                Op::on(&b, Send::new(b"23".to_vec())).await.0.unwrap();
+                drop(exact);
+            } else {
+                drop(exact);
+                Op::on(&b, Send::new(b"23".to_vec())).await.0.unwrap();
+            }
+            let (got, buf) = Op::on(&a, RecvExact::new([0; 3])).await;
+            got.unwrap();
+            assert_eq!(&buf, b"123");
+        }
+    });
+}
+
+#[test]
+fn a_whole_receive_ends_with_the_stream_and_gives_what_had_come() {
+    run(|_| async {
+        let (a, b) = socket_pair();
+        Op::on(&b, SendAll::new(Vec::new())).await.0.unwrap();
+        Op::on(&b, SendAll::new(b"abc".to_vec())).await.0.unwrap();
+        b.close().await.unwrap();
+        let (got, buf) = Op::on(&a, RecvExact::new(Vec::with_capacity(8))).await;
+        let error = got.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(Partial::of(&error), 3);
+        assert_eq!(buf, b"abc");
+    });
+}
+
+#[test]
+fn a_token_and_a_close_end_a_whole_write_between_its_rounds() {
+    run(|_| async {
+        for close in [false, true] {
+            let (_reader, writer) = pipe();
+            let token = CancelToken::new();
+            let mut write = Op::on(&writer, WriteAll::new(vec![7; 1_000_000])).cancel_with(&token);
+            assert!(poll_once(&mut write).is_pending());
+            let closing = close.then(|| writer.close());
+            let cancelling = (!close).then(|| token.cancel());
+            let error = write.await.0.unwrap_err();
+            assert!(is_cancelled(&error));
+            if let Some(closing) = closing {
+                closing.await.unwrap();
+            }
+            if let Some(cancelling) = cancelling {
+                cancelling.await;
+            }
+        }
+    });
 }

@@ -173,6 +173,17 @@ pub(crate) fn fill<B: IoBufMut>(buf: &mut B, from: &[u8]) -> usize {
     n
 }
 
+/// As [`fill`], behind the `at` bytes that were filled before.
+pub(crate) fn fill_from<B: IoBufMut>(buf: &mut B, at: usize, from: &[u8]) -> usize {
+    let n = from.len().min(buf.bytes_total().saturating_sub(at));
+    if n > 0 {
+        // SAFETY: there are `n` bytes of room at `at`, which is within the buffer as `n` is not 0; and `from`,
+        // a shared borrow, cannot overlap what `buf` owns alone.
+        unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), buf.stable_mut_ptr().add(at), n) };
+    }
+    n
+}
+
 /// A length as the kernel takes it: reads and writes move at most 2 GiB less a page at a time.
 pub(crate) fn kernel_len(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX).min(0x7fff_f000)

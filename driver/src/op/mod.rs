@@ -30,6 +30,7 @@ mod read;
 mod readv;
 mod recv;
 mod recvmsg;
+mod rounds;
 mod send;
 mod sendmsg;
 mod shutdown;
@@ -45,7 +46,7 @@ use std::io;
 use std::os::fd::{OwnedFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use io_uring::{opcode, squeue};
@@ -66,7 +67,7 @@ pub use self::nop::Nop;
 pub use self::openat::OpenAt;
 pub(crate) use self::poll_add::watch_entry;
 pub use self::poll_add::{Events, PollAdd};
-pub use self::read::Read;
+pub use self::read::{Read, ReadExact};
 pub use self::readv::Readv;
 pub use self::recv::{Recv, RecvExact};
 pub use self::recvmsg::{Message, RecvMsg};
@@ -76,7 +77,7 @@ pub use self::shutdown::Shutdown;
 pub use self::socket::Socket;
 pub use self::statx::Statx;
 pub use self::timeout::Timeout;
-pub use self::write::Write;
+pub use self::write::{Write, WriteAll};
 pub use self::writev::Writev;
 
 use crate::cancel::{CancelToken, TokenInner, cancelled};
@@ -85,7 +86,7 @@ use crate::driver::Driver;
 use crate::fd::{Begin, Fd, FdRef, Lane, closed_error};
 use crate::kept::Kept;
 use crate::ring::Sqe;
-use crate::slots::Key;
+use crate::slots::{Key, Taken};
 
 /// What a completed operation answered.
 #[derive(Clone, Copy, Debug)]
@@ -118,24 +119,6 @@ pub enum Ended {
     TimedOut,
     /// It was cancelled.
     Cancelled,
-}
-
-/// How far an operation that wants all of a buffer got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// Bytes done.
-    pub done: usize,
-    /// Why it went no further, if that is less than all.
-    pub ended: Ended,
-}
-
-impl From<Success> for Progress {
-    fn from(success: Success) -> Progress {
-        Progress {
-            done: success.value as usize,
-            ended: success.ended,
-        }
-    }
 }
 
 /// What becomes of an operation in flight when its future is dropped.
@@ -184,7 +167,8 @@ impl Origin<'_> {
 ///
 /// # Safety
 ///
-/// `entry` is called once, when `self` is where it stays until its last completion. Every pointer it puts
+/// `entry` is called when `self` is where it stays until its last completion: once, or, after
+/// [`goes_on`](Operation::goes_on) said so, once a round. Every pointer it puts
 /// into the entry must point into `self` or into memory that `self` owns and that does not move, is not
 /// freed and is not otherwise accessed as long as `self` is left alone; its lengths must be within bounds.
 pub unsafe trait Operation: Sized + 'static {
@@ -199,6 +183,9 @@ pub unsafe trait Operation: Sized + 'static {
     /// The first kernel that has it.
     #[doc(hidden)]
     const SINCE: &'static str = "5.6";
+    /// Whether it may take several rounds; see [`goes_on`](Operation::goes_on).
+    #[doc(hidden)]
+    const ROUNDS: bool = false;
 
     /// The direction of the descriptor it has to itself while in flight.
     #[doc(hidden)]
@@ -217,6 +204,12 @@ pub unsafe trait Operation: Sized + 'static {
         Ok(())
     }
 
+    /// Whether it succeeds without any I/O.
+    #[doc(hidden)]
+    fn has_nothing_to_do(&self) -> bool {
+        false
+    }
+
     /// The last word before it is staged, when all that starts with it is counted in.
     #[doc(hidden)]
     fn seal(&mut self) -> io::Result<()> {
@@ -225,6 +218,16 @@ pub unsafe trait Operation: Sized + 'static {
 
     #[doc(hidden)]
     fn entry(&mut self, fd: RawFd) -> squeue::Entry;
+
+    /// Whether a round that ended with `result` is to be followed by another. Then it has noted what the round
+    /// did, `entry` is called once more, and `result` goes nowhere else.
+    ///
+    /// Only with [`ROUNDS`](Operation::ROUNDS), and not in chains.
+    #[doc(hidden)]
+    fn goes_on(&mut self, result: &io::Result<Success>) -> bool {
+        let _ = result;
+        false
+    }
 
     #[doc(hidden)]
     fn complete(self, result: io::Result<Success>) -> Self::Output;
@@ -389,6 +392,16 @@ impl<T: Operation> Op<T> {
             return Err(Refused::Error(cancelled()));
         }
         op.check().map_err(Refused::Error)?;
+        if op.has_nothing_to_do() {
+            return Err(match &self.fd {
+                Some(fd) if fd.is_closing() => Refused::Error(closed_error()),
+                _ if fall_back => Refused::Fallback(Ok(Success::of(0))),
+                _ => Refused::Error(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "a member of the chain has an empty buffer, so nothing to do",
+                )),
+            });
+        }
         if driver.supports(T::OPCODE) {
             return Ok(());
         }
@@ -470,7 +483,13 @@ impl<T: Operation> Op<T> {
                 core.stage_later(timeout);
             }
         }
-        if let Some(token) = self.token.take() {
+        // The next round, if there is one, will need it again.
+        let token = if T::ROUNDS {
+            self.token.clone()
+        } else {
+            self.token.take()
+        };
+        if let Some(token) = token {
             token.flies(driver, key);
             core.slots.set_token(key, token);
         }
@@ -494,6 +513,9 @@ impl<T: Operation> Op<T> {
             return None;
         };
         let lane = op.lane();
+        if T::ROUNDS {
+            self.start_clock();
+        }
         let begun = self.fd.as_ref().map_or(Begin::Go, |fd| fd.begin(lane));
         match (begun, lane) {
             (Begin::Closed, _) => self.end(Err(closed_error())),
@@ -549,12 +571,23 @@ impl<T: Operation> Op<T> {
         }
     }
 
+    /// From here on the deadline passes, whatever the operation still has to wait for before it is staged.
+    fn start_clock(&mut self) {
+        if let Some(Deadline::After(duration)) = self.deadline
+            // One beyond the end of time stays as it is: no clock will tell the difference.
+            && let Some(instant) = Instant::now().checked_add(duration)
+        {
+            self.deadline = Some(Deadline::At(instant));
+        }
+    }
+
     /// The lane is busy: queues for it, unless it has fallen free meanwhile.
     fn queue(&mut self, driver: &Driver, lane: Lane, cx: &mut Context<'_>) -> Option<T::Output> {
         let id = self.fd.as_ref().and_then(|fd| fd.enqueue(lane, cx.waker()));
         let Some(id) = id else {
-            return self.go_granted(driver, lane);
+            return self.go_granted(driver, Some(lane));
         };
+        self.start_clock();
         let Phase::Idle(op) = std::mem::replace(&mut self.phase, Phase::Done) else {
             return None;
         };
@@ -611,23 +644,56 @@ impl<T: Operation> Op<T> {
             token.stand_up(seat);
         }
         self.phase = Phase::Idle(waiting.op);
-        self.go_granted(&current::driver(T::NAME), lane)
+        self.go_granted(&current::driver(T::NAME), Some(lane))
     }
 
-    /// As [`go`](Op::go), for a lane that is held but not yet counted.
-    fn go_granted(&mut self, driver: &Driver, lane: Lane) -> Option<T::Output> {
+    /// As [`go`](Op::go), for an operation that has its lane, if it needs one, but is not counted in.
+    fn go_granted(&mut self, driver: &Driver, lane: Option<Lane>) -> Option<T::Output> {
         let begun = self.fd.as_ref().map_or(Begin::Go, |fd| fd.begin_granted());
         if begun == Begin::Closed {
-            if let Some(fd) = &self.fd {
-                fd.release(lane);
-            }
-            return self.end(Err(cancelled()));
+            return self.give_up(lane);
         }
-        self.go(driver, Some(lane), begun == Begin::GoKept)
+        self.go(driver, lane, begun == Begin::GoKept)
+    }
+
+    /// Ends an operation that has its lane as cancelled, before it is counted in.
+    fn give_up(&mut self, lane: Option<Lane>) -> Option<T::Output> {
+        if let (Some(fd), Some(lane)) = (&self.fd, lane) {
+            fd.release(lane);
+        }
+        self.end(Err(cancelled()))
+    }
+
+    /// Starts the next round of an operation that the kernel stopped short. It has kept its lane.
+    fn next_round(&mut self, driver: &Driver, taken: Taken<T>) -> Option<T::Output> {
+        self.fd = taken.fd;
+        self.phase = Phase::Idle(taken.op);
+        let cancelled = self.token.as_ref().is_some_and(|t| t.is_cancelled());
+        if cancelled || driver.is_closed() {
+            return self.give_up(taken.lane);
+        }
+        self.go_granted(driver, taken.lane)
     }
 
     /// Takes the result of an operation in flight, once it is there.
     pub(crate) fn poll_flight(&mut self, cx: &mut Context<'_>) -> Poll<T::Output> {
+        self.poll_taken(cx).map(|(_, taken)| finish(taken))
+    }
+
+    /// As [`poll_flight`](Op::poll_flight), for an operation that may take several rounds.
+    fn poll_rounds(&mut self, cx: &mut Context<'_>) -> Poll<T::Output> {
+        loop {
+            let (driver, mut taken) = ready!(self.poll_taken(cx));
+            if !T::ROUNDS || !taken.op.goes_on(&taken.result) {
+                return Poll::Ready(finish(taken));
+            }
+            if let Some(output) = self.next_round(&driver, taken) {
+                return Poll::Ready(output);
+            }
+        }
+    }
+
+    fn poll_taken(&mut self, cx: &mut Context<'_>) -> Poll<(Driver, Taken<T>)> {
         let Phase::Flight { driver, key } = &self.phase else {
             panic!("{} was polled after it had resolved", T::NAME);
         };
@@ -636,13 +702,11 @@ impl<T: Operation> Op<T> {
         }
         // SAFETY: `key` was made by `place` from an operation of this very type `T`.
         let taken = unsafe { driver.core().slots.take::<T>(*key) };
-        self.phase = Phase::Done;
+        let Phase::Flight { driver, .. } = std::mem::replace(&mut self.phase, Phase::Done) else {
+            unreachable!("looked at above");
+        };
         let taken = taken.expect("a finished slot keeps its operation until its future takes it");
-        let output = taken.op.complete(taken.result);
-        if let (Some(fd), Some(lane)) = (taken.fd, taken.lane) {
-            fd.release(lane);
-        }
-        Poll::Ready(output)
+        Poll::Ready((driver, taken))
     }
 
     pub(crate) fn flight(&self) -> Option<(&Driver, Key)> {
@@ -651,6 +715,15 @@ impl<T: Operation> Op<T> {
             _ => None,
         }
     }
+}
+
+/// An operation's result, out of its slot; what it held of its descriptor is given up.
+fn finish<T: Operation>(taken: Taken<T>) -> T::Output {
+    let output = taken.op.complete(taken.result);
+    if let (Some(fd), Some(lane)) = (taken.fd, taken.lane) {
+        fd.release(lane);
+    }
+    output
 }
 
 /// Why an operation is not submitted.
@@ -680,7 +753,7 @@ impl<T: Operation> Future for Op<T> {
         if let Phase::Idle(_) = this.phase {
             return Poll::Pending;
         }
-        this.poll_flight(cx)
+        this.poll_rounds(cx)
     }
 }
 

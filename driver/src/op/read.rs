@@ -5,8 +5,9 @@ use std::os::fd::RawFd;
 
 use io_uring::{opcode, squeue, types};
 
+use super::rounds::Rounds;
 use super::{OnDrop, Operation, Origin, Success};
-use crate::buf::{BufResult, IoBufMut, bytes, fill, filled, kernel_len, refuse_empty};
+use crate::buf::{BufResult, IoBufMut, bytes, fill, fill_from, filled, kernel_len, refuse_empty};
 use crate::fd::Lane;
 use crate::kept::Kept;
 
@@ -113,4 +114,128 @@ pub(super) fn serve_bytes<B: IoBufMut>(
     }
     debug_assert!(n <= bytes(buf).len());
     Some(Ok(Success::of(n as u32)))
+}
+
+/// A buffer on its way to being full; what [`ReadExact`] and [`RecvExact`](super::RecvExact) share.
+#[derive(Debug)]
+pub(super) struct Exact<B> {
+    buf: B,
+    rounds: Rounds,
+}
+
+impl<B: IoBufMut> Exact<B> {
+    pub(super) fn new(buf: B) -> Exact<B> {
+        let rounds = Rounds::of(buf.bytes_total());
+        Exact { buf, rounds }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.rounds.left() == 0
+    }
+
+    /// What earlier rounds have left of the buffer's room.
+    pub(super) fn room(&mut self) -> (*mut u8, u32) {
+        let to = self.buf.stable_mut_ptr().wrapping_add(self.rounds.done());
+        (to, kernel_len(self.rounds.left()))
+    }
+
+    pub(super) fn goes_on(&mut self, result: &io::Result<Success>) -> bool {
+        self.rounds.goes_on(result)
+    }
+
+    pub(super) fn complete(mut self, result: io::Result<Success>) -> BufResult<(), B> {
+        let untouched = result.is_err() && self.rounds.done() == 0;
+        let (done, outcome) = self.rounds.outcome(result, io::ErrorKind::UnexpectedEof);
+        if !untouched {
+            filled(&mut self.buf, done);
+        }
+        (outcome, self.buf)
+    }
+
+    /// Keeps what all rounds brought, then how the last one ended.
+    pub(super) fn discard(mut self, result: &io::Result<Success>, origin: Origin<'_>) {
+        let last = result.as_ref().map_or(0, |success| success.value as usize);
+        let all = self.rounds.done() + last;
+        if all > 0 {
+            origin.keep(|kept| kept.put_piece(filled(&mut self.buf, all)));
+        }
+        origin.keep_read(result, |kept, n| kept.end_pieces(n));
+    }
+
+    /// Takes what is kept. If that does not fill the buffer, the kernel is asked for the rest.
+    pub(super) fn serve(&mut self, kept: &mut Kept) -> Option<io::Result<Success>> {
+        let n = fill_from(&mut self.buf, self.rounds.done(), kept.bytes());
+        kept.consume(n);
+        self.rounds.advance(n);
+        if self.is_full() {
+            return Some(Ok(Success::of(0)));
+        }
+        if let Some(errno) = kept.take_error() {
+            return Some(Err(io::Error::from_raw_os_error(errno)));
+        }
+        kept.take_end().then(|| Ok(Success::of(0)))
+    }
+}
+
+/// Reads at the descriptor's own position until a buffer is full, however often the kernel stops short.
+///
+/// Resolves with an error otherwise: [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) if the stream ends first. What
+/// had come by then is at the front of the buffer; [`Partial::of`](crate::Partial::of) tells how much. A buffer
+/// without room is full without any I/O. What a dropped one had read, and still reads, is kept for the next.
+#[derive(Debug)]
+pub struct ReadExact<B> {
+    all: Exact<B>,
+}
+
+impl<B: IoBufMut> ReadExact<B> {
+    /// Fills all the room `buf` has.
+    pub fn new(buf: B) -> ReadExact<B> {
+        ReadExact {
+            all: Exact::new(buf),
+        }
+    }
+}
+
+// SAFETY: the entry points at that part of `buf`'s room which earlier rounds have not filled; the `IoBufMut`
+// contract keeps it in place.
+unsafe impl<B: IoBufMut> Operation for ReadExact<B> {
+    type Output = BufResult<(), B>;
+    const OPCODE: u8 = opcode::Read::CODE;
+    const NAME: &'static str = "IORING_OP_READ";
+    const ROUNDS: bool = true;
+
+    fn lane(&self) -> Option<Lane> {
+        Some(Lane::Read)
+    }
+
+    fn on_drop(&self) -> OnDrop {
+        OnDrop::Keep
+    }
+
+    fn has_nothing_to_do(&self) -> bool {
+        self.all.is_full()
+    }
+
+    fn entry(&mut self, fd: RawFd) -> squeue::Entry {
+        let (to, len) = self.all.room();
+        opcode::Read::new(types::Fd(fd), to, len)
+            .offset(AT_POSITION)
+            .build()
+    }
+
+    fn goes_on(&mut self, result: &io::Result<Success>) -> bool {
+        self.all.goes_on(result)
+    }
+
+    fn complete(self, result: io::Result<Success>) -> Self::Output {
+        self.all.complete(result)
+    }
+
+    fn discard(self, result: io::Result<Success>, origin: Origin<'_>) {
+        self.all.discard(&result, origin);
+    }
+
+    fn serve(&mut self, kept: &mut Kept) -> Option<io::Result<Success>> {
+        self.all.serve(kept)
+    }
 }

@@ -5,8 +5,8 @@ use std::os::fd::RawFd;
 
 use io_uring::{opcode, squeue, types};
 
-use super::read::serve_bytes;
-use super::{Ended, OnDrop, Operation, Origin, Progress, Success};
+use super::read::{Exact, serve_bytes};
+use super::{OnDrop, Operation, Origin, Success};
 use crate::buf::{BufResult, IoBufMut, fill, filled, kernel_len, refuse_empty};
 use crate::fd::Lane;
 use crate::kept::Kept;
@@ -89,54 +89,62 @@ unsafe impl<B: IoBufMut> Operation for Recv<B> {
     }
 }
 
-/// Receives until a buffer is full, the stream ends, or somebody asks it to end (`MSG_WAITALL`).
+/// Receives until a buffer is full (`MSG_WAITALL`), however often the kernel stops short.
 ///
-/// A dropped one is cancelled; what it had received is kept for the next receive.
+/// Resolves with an error otherwise: [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) if the stream ends first. What
+/// had come by then is at the front of the buffer; [`Partial::of`](crate::Partial::of) tells how much. A buffer
+/// without room is full without any I/O. A dropped one is cancelled; what it had received is kept for the
+/// next receive.
 #[derive(Debug)]
 pub struct RecvExact<B> {
-    recv: Recv<B>,
+    all: Exact<B>,
 }
 
 impl<B: IoBufMut> RecvExact<B> {
     /// Fills all the room `buf` has.
     pub fn new(buf: B) -> RecvExact<B> {
         RecvExact {
-            recv: Recv::with_flags(buf, libc::MSG_WAITALL),
+            all: Exact::new(buf),
         }
     }
 }
 
-// SAFETY: `Recv`'s entry, for memory that `Recv` vouches for, inside `self`.
+// SAFETY: the entry points at that part of `buf`'s room which earlier rounds have not filled; the `IoBufMut`
+// contract keeps it in place.
 unsafe impl<B: IoBufMut> Operation for RecvExact<B> {
-    type Output = BufResult<Progress, B>;
-    const OPCODE: u8 = Recv::<B>::OPCODE;
-    const NAME: &'static str = Recv::<B>::NAME;
+    type Output = BufResult<(), B>;
+    const OPCODE: u8 = opcode::Recv::CODE;
+    const NAME: &'static str = "IORING_OP_RECV";
+    const ROUNDS: bool = true;
 
     fn lane(&self) -> Option<Lane> {
-        self.recv.lane()
+        Some(Lane::Read)
     }
 
-    fn check(&mut self) -> io::Result<()> {
-        self.recv.check()
+    fn has_nothing_to_do(&self) -> bool {
+        self.all.is_full()
     }
 
     fn entry(&mut self, fd: RawFd) -> squeue::Entry {
-        self.recv.entry(fd)
+        let (to, len) = self.all.room();
+        opcode::Recv::new(types::Fd(fd), to, len)
+            .flags(libc::MSG_WAITALL)
+            .build()
+    }
+
+    fn goes_on(&mut self, result: &io::Result<Success>) -> bool {
+        self.all.goes_on(result)
     }
 
     fn complete(self, result: io::Result<Success>) -> Self::Output {
-        let ended = result
-            .as_ref()
-            .map_or(Ended::Itself, |success| success.ended);
-        let (result, buf) = self.recv.complete(result);
-        (result.map(|done| Progress { done, ended }), buf)
+        self.all.complete(result)
     }
 
     fn discard(self, result: io::Result<Success>, origin: Origin<'_>) {
-        self.recv.discard(result, origin);
+        self.all.discard(&result, origin);
     }
 
     fn serve(&mut self, kept: &mut Kept) -> Option<io::Result<Success>> {
-        self.recv.serve(kept)
+        self.all.serve(kept)
     }
 }

@@ -5,7 +5,8 @@ use std::os::fd::RawFd;
 
 use io_uring::{opcode, squeue, types};
 
-use super::{Operation, Progress, Success};
+use super::rounds::Rounds;
+use super::{Operation, Success};
 use crate::buf::{BufResult, IoBuf, kernel_len, refuse_empty};
 use crate::fd::Lane;
 
@@ -63,42 +64,53 @@ unsafe impl<B: IoBuf> Operation for Send<B> {
     }
 }
 
-/// Sends all of a buffer (`MSG_WAITALL`), unless that fails or somebody asks it to end.
+/// Sends all of a buffer (`MSG_WAITALL`), however often the kernel stops short.
 ///
-/// A dropped one may have sent any part of the buffer.
+/// Resolves with an error otherwise; [`Partial::of`](crate::Partial::of) tells how much of the buffer went. An
+/// empty buffer is sent without any I/O. A dropped one may have sent any part of the buffer.
 #[derive(Debug)]
 pub struct SendAll<B> {
-    send: Send<B>,
+    buf: B,
+    rounds: Rounds,
 }
 
 impl<B: IoBuf> SendAll<B> {
     /// Sends all of `buf`'s initialised bytes.
     pub fn new(buf: B) -> SendAll<B> {
-        SendAll {
-            send: Send::with_flags(buf, libc::MSG_WAITALL),
-        }
+        let rounds = Rounds::of(buf.bytes_init());
+        SendAll { buf, rounds }
     }
 }
 
-// SAFETY: `Send`'s entry, for memory that `Send` vouches for, inside `self`.
+// SAFETY: the entry points at that part of `buf`'s initialised bytes which earlier rounds have not sent; the
+// `IoBuf` contract keeps them in place.
 unsafe impl<B: IoBuf> Operation for SendAll<B> {
-    type Output = BufResult<Progress, B>;
-    const OPCODE: u8 = Send::<B>::OPCODE;
-    const NAME: &'static str = Send::<B>::NAME;
+    type Output = BufResult<(), B>;
+    const OPCODE: u8 = opcode::Send::CODE;
+    const NAME: &'static str = "IORING_OP_SEND";
+    const ROUNDS: bool = true;
 
     fn lane(&self) -> Option<Lane> {
-        self.send.lane()
+        Some(Lane::Write)
     }
 
-    fn check(&mut self) -> io::Result<()> {
-        self.send.check()
+    fn has_nothing_to_do(&self) -> bool {
+        self.rounds.left() == 0
     }
 
     fn entry(&mut self, fd: RawFd) -> squeue::Entry {
-        self.send.entry(fd)
+        let from = self.buf.stable_ptr().wrapping_add(self.rounds.done());
+        opcode::Send::new(types::Fd(fd), from, kernel_len(self.rounds.left()))
+            .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
+            .build()
+    }
+
+    fn goes_on(&mut self, result: &io::Result<Success>) -> bool {
+        self.rounds.goes_on(result)
     }
 
     fn complete(self, result: io::Result<Success>) -> Self::Output {
-        (result.map(Progress::from), self.send.buf)
+        let (_, outcome) = self.rounds.outcome(result, io::ErrorKind::WriteZero);
+        (outcome, self.buf)
     }
 }

@@ -6,6 +6,7 @@ use std::os::fd::RawFd;
 use io_uring::{opcode, squeue, types};
 
 use super::read::{AT_POSITION, check_offset};
+use super::rounds::Rounds;
 use super::{Operation, Success};
 use crate::buf::{BufResult, IoBuf, kernel_len, refuse_empty};
 use crate::fd::Lane;
@@ -61,5 +62,56 @@ unsafe impl<B: IoBuf> Operation for Write<B> {
 
     fn complete(self, result: io::Result<Success>) -> Self::Output {
         (result.map(|s| s.value as usize), self.buf)
+    }
+}
+
+/// Writes all of a buffer at the descriptor's own position, however often the kernel stops short.
+///
+/// Resolves with an error otherwise; [`Partial::of`](crate::Partial::of) tells how much of the buffer went. An
+/// empty buffer is written without any I/O. A dropped one may have written any part of the buffer.
+#[derive(Debug)]
+pub struct WriteAll<B> {
+    buf: B,
+    rounds: Rounds,
+}
+
+impl<B: IoBuf> WriteAll<B> {
+    /// Writes all of `buf`'s initialised bytes: to a pipe, a terminal, a file as a stream.
+    pub fn new(buf: B) -> WriteAll<B> {
+        let rounds = Rounds::of(buf.bytes_init());
+        WriteAll { buf, rounds }
+    }
+}
+
+// SAFETY: the entry points at that part of `buf`'s initialised bytes which earlier rounds have not written; the
+// `IoBuf` contract keeps them in place.
+unsafe impl<B: IoBuf> Operation for WriteAll<B> {
+    type Output = BufResult<(), B>;
+    const OPCODE: u8 = opcode::Write::CODE;
+    const NAME: &'static str = "IORING_OP_WRITE";
+    const ROUNDS: bool = true;
+
+    fn lane(&self) -> Option<Lane> {
+        Some(Lane::Write)
+    }
+
+    fn has_nothing_to_do(&self) -> bool {
+        self.rounds.left() == 0
+    }
+
+    fn entry(&mut self, fd: RawFd) -> squeue::Entry {
+        let from = self.buf.stable_ptr().wrapping_add(self.rounds.done());
+        opcode::Write::new(types::Fd(fd), from, kernel_len(self.rounds.left()))
+            .offset(AT_POSITION)
+            .build()
+    }
+
+    fn goes_on(&mut self, result: &io::Result<Success>) -> bool {
+        self.rounds.goes_on(result)
+    }
+
+    fn complete(self, result: io::Result<Success>) -> Self::Output {
+        let (_, outcome) = self.rounds.outcome(result, io::ErrorKind::WriteZero);
+        (outcome, self.buf)
     }
 }
