@@ -16,13 +16,14 @@ use slab::Slab;
 
 use super::inbox::Unpark;
 use super::join::JoinHandle;
-use super::raw::{self, JoinRef, Owned, Runnable, Shared, SharedCells};
+use super::raw::{self, Blocks, JoinRef, Owned, Runnable, Shared, SharedCells};
 use super::remote::Remote;
 
 /// The executor of one thread, which it cannot leave.
 pub(crate) struct Local {
     shared: Arc<Shared>,
     cells: SharedCells,
+    blocks: Blocks,
     /// First in, first out. A task is in it at most once, so it grows with the tasks, not with the wakes.
     queue: RefCell<VecDeque<Runnable>>,
     /// Every task that is not complete, by the slot its header remembers.
@@ -54,6 +55,7 @@ impl Local {
         let shared = Shared::new(unpark);
         Self {
             cells: SharedCells::new(&shared),
+            blocks: Blocks::new(),
             shared,
             queue: RefCell::default(),
             tasks: RefCell::default(),
@@ -207,6 +209,10 @@ impl Local {
 
     pub(super) fn cells(&self) -> &SharedCells {
         &self.cells
+    }
+
+    pub(super) fn blocks(&self) -> &Blocks {
+        &self.blocks
     }
 
     pub(super) fn is_closed(&self) -> bool {

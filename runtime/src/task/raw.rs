@@ -26,10 +26,12 @@
     reason = "one allocation a task, wakers without Arc, and futures that never leave their thread"
 )]
 
+mod block;
 mod current;
 mod join;
 mod stack;
 
+use std::alloc::Layout;
 use std::future::Future;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -38,6 +40,7 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
+pub(super) use self::block::Blocks;
 pub(super) use self::current::{Shared, SharedCells, enter, with_current};
 pub(super) use self::join::{AbortRef, JoinRef};
 pub(super) use self::stack::{Batch, TaskStack};
@@ -93,7 +96,6 @@ struct TaskCell<F: Future> {
 enum Stage<F: Future> {
     Future(F),
     Output(Result<F::Output, JoinError>),
-    Taken,
 }
 
 /// What a header's holder can ask of a cell whose future's type it does not know.
@@ -102,10 +104,10 @@ struct VTable {
     poll: unsafe fn(NonNull<Header>, &mut Context<'_>) -> bool,
     /// Drops the future and puts "cancelled" in its place.
     cancel: unsafe fn(NonNull<Header>),
-    /// Moves the output to `*mut Result<T, JoinError>`, which need not be initialised; `false`: it was taken before.
-    take_output: unsafe fn(NonNull<Header>, *mut ()) -> bool,
+    /// Moves the output to `*mut Result<T, JoinError>`, which need not be initialised.
+    take_output: unsafe fn(NonNull<Header>, *mut ()),
     drop_output: unsafe fn(NonNull<Header>),
-    free: unsafe fn(NonNull<Header>),
+    layout: Layout,
 }
 
 impl<F: Future> TaskCell<F> {
@@ -114,27 +116,37 @@ impl<F: Future> TaskCell<F> {
         cancel: Self::cancel,
         take_output: Self::take_output,
         drop_output: Self::drop_output,
-        free: Self::free,
+        layout: Layout::new::<Self>(),
     };
 
-    fn allocate(future: F, bits: usize, owner: NonNull<Shared>, hold: Hold) -> NonNull<Header> {
-        let cell = Box::new(Self {
-            header: Header {
-                state: State::new(bits),
-                vtable: &Self::VTABLE,
-                owner,
-                link: UnsafeCell::new(None),
-                join_waker: UnsafeCell::new(None),
-                refs: Cell::new(0),
-                slot: Cell::new(NO_SLOT),
-                phase: Cell::new(Phase::Idle),
-                queued: Cell::new(false),
-                hold,
-            },
-            stage: UnsafeCell::new(Stage::Future(future)),
-        });
-        // Through the box's own pointer, so that its provenance spans the whole cell.
-        NonNull::from(Box::leak(cell)).cast()
+    fn allocate(
+        blocks: Option<&Blocks>,
+        future: F,
+        bits: usize,
+        owner: NonNull<Shared>,
+        hold: Hold,
+    ) -> NonNull<Header> {
+        let cell = block::allocate(blocks, Layout::new::<Self>()).cast::<Self>();
+        // SAFETY: memory of this layout, and nobody else's. Its pointer, not a header's, is what goes round, so that
+        // the provenance spans the whole cell.
+        unsafe {
+            cell.write(Self {
+                header: Header {
+                    state: State::new(bits),
+                    vtable: &Self::VTABLE,
+                    owner,
+                    link: UnsafeCell::new(None),
+                    join_waker: UnsafeCell::new(None),
+                    refs: Cell::new(0),
+                    slot: Cell::new(NO_SLOT),
+                    phase: Cell::new(Phase::Idle),
+                    queued: Cell::new(false),
+                    hold,
+                },
+                stage: UnsafeCell::new(Stage::Future(future)),
+            });
+        }
+        cell.cast()
     }
 
     /// # Safety
@@ -199,33 +211,24 @@ impl<F: Future> TaskCell<F> {
     }
 
     /// # Safety
-    /// A live cell of this type, complete, called by its join handle; `to` fits a `Result<F::Output, JoinError>`.
-    unsafe fn take_output(task: NonNull<Header>, to: *mut ()) -> bool {
+    /// A live cell of this type, complete, called once, by its join handle, which leaves the stage alone then; `to` fits
+    /// a `Result<F::Output, JoinError>`.
+    unsafe fn take_output(task: NonNull<Header>, to: *mut ()) {
         // SAFETY: after completion the stage is the join handle's.
-        let taken = unsafe { Self::stage(task) }
-            .with_mut(|stage| unsafe { ptr::replace(stage, Stage::Taken) });
-        let Stage::Output(output) = taken else {
-            return false;
+        let stage = unsafe { Self::stage(task) }.with_mut(|stage| unsafe { ptr::read(stage) });
+        let Stage::Output(output) = stage else {
+            unreachable!("complete without an output")
         };
         // SAFETY: promised by the caller.
         unsafe { to.cast::<Result<F::Output, JoinError>>().write(output) };
-        true
     }
 
     /// # Safety
-    /// A live cell of this type, its future gone; called by whoever the output belongs to.
+    /// A live cell of this type, its future gone; called once, by whoever the output belongs to.
     unsafe fn drop_output(task: NonNull<Header>) {
-        // SAFETY: as promised by the caller.
-        let output = unsafe { Self::stage(task) }
-            .with_mut(|stage| unsafe { ptr::replace(stage, Stage::Taken) });
-        guarded(|| drop(output));
-    }
-
-    /// # Safety
-    /// A cell of this type, complete, output gone, without references. It must not be used afterwards.
-    unsafe fn free(task: NonNull<Header>) {
-        // SAFETY: the pointer came from `Box::leak` of this type in `allocate`; nobody else knows it any more.
-        drop(unsafe { Box::from_raw(task.cast::<Self>().as_ptr()) });
+        // SAFETY: as promised by the caller; nobody looks at the stage again.
+        unsafe { Self::stage(task) }
+            .with_mut(|stage| guarded(|| unsafe { ptr::drop_in_place(stage) }));
     }
 }
 
@@ -243,12 +246,13 @@ pub(super) fn guarded(f: impl FnOnce()) {
 /// A task on the executor's own thread. A closed executor drops the future at once; the handle then says "cancelled".
 pub(super) fn spawn_local<F: Future + 'static>(local: &Local, future: F) -> JoinRef<F::Output> {
     if local.is_closed() {
-        let task = TaskCell::allocate(future, 0, current::hold(local.shared()), Hold::Alone);
+        let task = TaskCell::allocate(None, future, 0, current::hold(local.shared()), Hold::Alone);
         refuse(task);
         return JoinRef::new(task);
     }
     local.cells().add_one();
-    let task = TaskCell::allocate(future, 0, NonNull::from(&**local.shared()), Hold::Together);
+    let owner = NonNull::from(&**local.shared());
+    let task = TaskCell::allocate(Some(local.blocks()), future, 0, owner, Hold::Together);
     // SAFETY: just made; the executor's hold keeps it.
     let header = unsafe { task.as_ref() };
     header.slot.set(local.adopt(Owned(task)));
@@ -284,7 +288,7 @@ unsafe fn spawn_remote_unchecked<F>(shared: &Arc<Shared>, future: F) -> JoinRef<
 where
     F: Future + 'static,
 {
-    let task = TaskCell::allocate(future, REMOTE, current::hold(shared), Hold::Alone);
+    let task = TaskCell::allocate(None, future, REMOTE, current::hold(shared), Hold::Alone);
     let join = JoinRef::new(task);
     if let Err(Incoming(task)) = shared.inbox.push(Incoming(task)) {
         // SAFETY: refused, so this thread is still the only one that knows the task.
@@ -381,7 +385,7 @@ impl Runnable {
     }
 
     pub(super) fn is(&self, join: &JoinRef<()>) -> bool {
-        self.0 == join.task()
+        Some(self.0) == join.task()
     }
 }
 
@@ -397,7 +401,7 @@ impl Owned {
 impl<T> JoinRef<T> {
     /// Ends the task at once, from the executor's own code; nothing if it is complete.
     pub(super) fn cancel_now(&self, local: &Local) {
-        let task = self.task();
+        let Some(task) = self.task() else { return };
         // SAFETY: the handle's reference keeps the cell.
         let header = unsafe { task.as_ref() };
         assert!(
@@ -483,19 +487,23 @@ fn release(task: NonNull<Header>) {
     }
 }
 
-/// Nobody refers to the cell any more.
+/// Nobody refers to the cell any more, and its output is gone.
 fn free(task: NonNull<Header>) {
     // SAFETY: complete and unreferenced, so this thread alone knows the cell; the count's acquire saw all others out.
     let header = unsafe { task.as_ref() };
-    let (owner, hold) = (header.owner, header.hold);
-    // A foreign waker's destructor may do anything, so it runs while the cell is whole.
-    let waker = header
+    let (owner, hold, layout) = (header.owner, header.hold, header.vtable.layout);
+    if let Some(waker) = header
         .join_waker
-        .with_mut(|waker| unsafe { (*waker).take() });
-    guarded(|| drop(waker));
-    // SAFETY: as above; not touched again.
-    unsafe { (header.vtable.free)(task) };
-    current::release(owner, hold);
+        .with_mut(|waker| unsafe { (*waker).take() })
+    {
+        // A foreign waker's destructor may do anything, so it runs while the cell is whole.
+        guarded(|| drop(waker));
+    }
+    current::with_owner(owner, |local| {
+        // SAFETY: from `block::allocate` with the layout in the vtable. What is left in it needs no destructor.
+        unsafe { block::free(local.map(Local::blocks), task.cast(), layout) };
+        current::release(local, owner, hold);
+    });
 }
 
 // ---------------------------------------------------------------------------------------------- waking

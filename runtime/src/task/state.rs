@@ -32,7 +32,8 @@ pub(super) const COMPLETE: usize = 1 << 2;
 
 /// The join handle exists.
 ///
-/// Set at birth, cleared by the handle's drop together with the handle's reference. It never comes back.
+/// Set at birth, cleared by a handle that is dropped before completion, together with its reference. It never comes
+/// back, and after completion it means nothing.
 pub(super) const JOIN_INTEREST: usize = 1 << 3;
 
 /// The join handle left a waker in the cell.
@@ -105,8 +106,16 @@ impl State {
     }
 
     /// Drops such a reference; `true` if the cell is to be freed.
+    ///
+    /// Only a reference can make another. So if the task is complete, which makes the count whole, and the count is
+    /// one, then that one is the caller's, nobody else can come, and there is nothing to write.
     #[must_use]
+    #[inline]
     pub(super) fn drop_ref(&self) -> bool {
+        let now = self.load();
+        if now.has(COMPLETE) && now.0 >> REF_SHIFT == 1 {
+            return true;
+        }
         let before = self.0.fetch_sub(REF, Ordering::AcqRel);
         Snapshot(before.wrapping_sub(REF)).is_unreferenced()
     }
@@ -151,10 +160,9 @@ impl State {
         self.update_unless_complete(|now| now & !JOIN_WAKER)
     }
 
-    /// Drops the join handle's interest and reference if the word is still `seen`; `Ok(true)`: free the cell.
-    pub(super) fn drop_join(&self, seen: Snapshot) -> Result<bool, Snapshot> {
-        let next = Snapshot((seen.0 & !JOIN_INTEREST).wrapping_sub(REF));
-        self.exchange(seen, next).map(|()| next.is_unreferenced())
+    /// Drops the join handle's interest and reference, if the word still is `seen`, a task's that is not complete.
+    pub(super) fn drop_join(&self, seen: Snapshot) -> Result<(), Snapshot> {
+        self.exchange(seen, Snapshot((seen.0 & !JOIN_INTEREST).wrapping_sub(REF)))
     }
 
     fn update_unless_complete(&self, f: impl Fn(usize) -> usize) -> Result<(), Snapshot> {

@@ -79,17 +79,15 @@ fn drop_hold(shared: NonNull<Shared>) {
     drop(unsafe { Arc::from_raw(shared.as_ptr().cast_const()) });
 }
 
-/// A cell was freed.
-pub(super) fn release(owner: NonNull<Shared>, hold: Hold) {
-    match hold {
-        Hold::Alone => drop_hold(owner),
-        Hold::Together => with_owner(owner, |local| match local {
-            Some(local) => {
-                let cells = local.cells();
-                cells.live.set(cells.live.get() - 1);
-            }
-            None => count_off(owner, 1),
-        }),
+/// A cell was freed; `local` is its owner, if that is the current executor.
+pub(super) fn release(local: Option<&Local>, owner: NonNull<Shared>, hold: Hold) {
+    match (hold, local) {
+        (Hold::Alone, _) => drop_hold(owner),
+        (Hold::Together, Some(local)) => {
+            let cells = local.cells();
+            cells.live.set(cells.live.get() - 1);
+        }
+        (Hold::Together, None) => count_off(owner, 1),
     }
 }
 

@@ -6,13 +6,14 @@ use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::task::{Poll, Waker};
 
-use super::{Header, Phase, current, enqueue, free, guarded, wake_remote};
+use super::{Header, Phase, current, enqueue, guarded, release, wake_remote};
 use crate::task::join::JoinError;
 use crate::task::state::{CANCEL, COMPLETE, JOIN_WAKER, REMOTE};
 
-/// The one join handle of a task whose output is a `T`. Holds the reference that the state word began with.
+/// The one join handle of a task whose output is a `T`. Holds the reference that the state word began with, until it
+/// has given the output.
 pub(in crate::task) struct JoinRef<T> {
-    task: NonNull<Header>,
+    task: Option<NonNull<Header>>,
     output: PhantomData<fn() -> T>,
 }
 
@@ -25,22 +26,23 @@ unsafe impl<T: Send> Sync for JoinRef<T> {}
 impl<T> JoinRef<T> {
     pub(super) fn new(task: NonNull<Header>) -> Self {
         Self {
-            task,
+            task: Some(task),
             output: PhantomData,
         }
     }
 
-    pub(super) fn task(&self) -> NonNull<Header> {
+    pub(super) fn task(&self) -> Option<NonNull<Header>> {
         self.task
     }
 
-    fn header(&self) -> &Header {
-        // SAFETY: the handle's reference keeps the cell.
-        unsafe { self.task.as_ref() }
+    fn header(&self) -> Option<&Header> {
+        // SAFETY: as long as it is there, the handle's reference keeps the cell.
+        self.task.map(|task| unsafe { task.as_ref() })
     }
 
     pub(in crate::task) fn is_finished(&self) -> bool {
-        self.header().state.load().has(COMPLETE)
+        self.header()
+            .is_none_or(|header| header.state.load().has(COMPLETE))
     }
 
     /// The output if there is one, else `waker` is woken when there is.
@@ -48,7 +50,9 @@ impl<T> JoinRef<T> {
     /// # Panics
     /// If the output was taken before.
     pub(in crate::task) fn poll(&mut self, waker: &Waker) -> Poll<Result<T, JoinError>> {
-        let header = self.header();
+        let header = self
+            .header()
+            .expect("`JoinHandle` polled after it gave its result");
         let seen = header.state.load();
         if seen.has(COMPLETE) {
             return Poll::Ready(self.take_output());
@@ -80,61 +84,63 @@ impl<T> JoinRef<T> {
         }
     }
 
+    /// The output of a complete task, and the end of this handle's reference.
     fn take_output(&mut self) -> Result<T, JoinError> {
+        let task = self.task.take().expect("the output is taken once");
         let mut output = MaybeUninit::<Result<T, JoinError>>::uninit();
-        // SAFETY: complete, seen with acquire; this is the join handle; `T` is the output's type by construction.
-        let taken =
-            unsafe { (self.header().vtable.take_output)(self.task, output.as_mut_ptr().cast()) };
-        assert!(taken, "`JoinHandle` polled after it gave its result");
-        // SAFETY: `true` says it was written.
-        unsafe { output.assume_init() }
+        // SAFETY: complete, seen with acquire; this is the join handle, which takes the output once, as the task it
+        // has taken from itself shows; `T` is the output's type by construction.
+        let output = unsafe {
+            (task.as_ref().vtable.take_output)(task, output.as_mut_ptr().cast());
+            output.assume_init()
+        };
+        release(task);
+        output
     }
 
     pub(in crate::task) fn abort(&self) {
-        abort(self.task);
+        self.task.map(abort);
     }
 
     pub(in crate::task) fn abort_ref(&self) -> AbortRef {
-        // The state word's half: it is right on every thread, and this is not a hot path.
-        self.header().state.add_ref();
+        // The state word's half of the count: right on every thread, and this is not a hot path.
+        self.header().inspect(|header| header.state.add_ref());
         AbortRef(self.task)
     }
 }
 
 impl<T> Drop for JoinRef<T> {
     fn drop(&mut self) {
-        let header = self.header();
-        let mut seen = header.state.load();
-        let mut output_dropped = false;
-        let free_it = loop {
-            if seen.has(COMPLETE) && !output_dropped {
-                // SAFETY: complete, seen with acquire, and this is the join handle.
-                unsafe { (header.vtable.drop_output)(self.task) };
-                output_dropped = true;
-            } else if seen.has(JOIN_WAKER)
-                && !seen.has(COMPLETE)
-                && header.state.unset_join_waker().is_ok()
-            {
-                // Else the joiner's cell would live as long as this task.
-                // SAFETY: the bit is clear, which makes the slot the handle's.
-                let waker = header.join_waker.with_mut(|slot| unsafe { (*slot).take() });
-                guarded(|| drop(waker));
-                seen = header.state.load();
-                continue;
-            }
-            match header.state.drop_join(seen) {
-                Ok(free_it) => break free_it,
-                Err(actual) => seen = actual,
-            }
+        let (Some(task), Some(header)) = (self.task, self.header()) else {
+            return;
         };
-        if free_it {
-            free(self.task);
+        let mut seen = header.state.load();
+        loop {
+            if seen.has(COMPLETE) {
+                // SAFETY: complete, seen with acquire, and this is the join handle.
+                unsafe { (header.vtable.drop_output)(task) };
+                return release(task);
+            }
+            if !seen.has(JOIN_WAKER) {
+                match header.state.drop_join(seen) {
+                    Ok(()) => return,
+                    Err(actual) => seen = actual,
+                }
+            } else {
+                if header.state.unset_join_waker().is_ok() {
+                    // Else the joiner's cell would live as long as this task.
+                    // SAFETY: the bit is clear, which makes the slot the handle's.
+                    let waker = header.join_waker.with_mut(|slot| unsafe { (*slot).take() });
+                    guarded(|| drop(waker));
+                }
+                seen = header.state.load();
+            }
         }
     }
 }
 
-/// A counted reference that can only ask for an abort.
-pub(in crate::task) struct AbortRef(NonNull<Header>);
+/// A counted reference that can only ask for an abort; none to a task whose output was taken before.
+pub(in crate::task) struct AbortRef(Option<NonNull<Header>>);
 
 // SAFETY: it touches the state word, and on the owner thread what the owner may touch.
 unsafe impl Send for AbortRef {}
@@ -142,27 +148,31 @@ unsafe impl Send for AbortRef {}
 unsafe impl Sync for AbortRef {}
 
 impl AbortRef {
+    fn header(&self) -> Option<&Header> {
+        // SAFETY: the reference keeps the cell.
+        self.0.map(|task| unsafe { task.as_ref() })
+    }
+
     pub(in crate::task) fn abort(&self) {
-        abort(self.0);
+        self.0.map(abort);
     }
 
     pub(in crate::task) fn is_finished(&self) -> bool {
-        // SAFETY: the reference keeps the cell.
-        unsafe { self.0.as_ref() }.state.load().has(COMPLETE)
+        self.header()
+            .is_none_or(|header| header.state.load().has(COMPLETE))
     }
 }
 
 impl Clone for AbortRef {
     fn clone(&self) -> Self {
-        // SAFETY: as above.
-        unsafe { self.0.as_ref() }.state.add_ref();
+        self.header().inspect(|header| header.state.add_ref());
         Self(self.0)
     }
 }
 
 impl Drop for AbortRef {
     fn drop(&mut self) {
-        super::release(self.0);
+        self.0.map(release);
     }
 }
 

@@ -1,0 +1,133 @@
+//! Memory for cells: an executor keeps what its tasks leave behind and gives it to the next ones.
+//!
+//! A spawn per connection or per request would else pay the allocator for most of its time. Sizes are rounded up to a
+//! few classes; of each class at most [`KEPT_BYTES`] are kept, so that a burst of tasks gives its memory back.
+//! Blocks come from the global allocator and may go back to it from any thread, by the layout of their class.
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::ptr::NonNull;
+
+use crate::task::sync::Cell;
+
+const SIZES: [usize; 4] = [128, 256, 512, 1024];
+const ALIGN: usize = 16;
+
+/// Per class: eight thousand of the smallest.
+const KEPT_BYTES: usize = 1 << 20;
+
+/// One executor's spare blocks.
+pub(in crate::task) struct Blocks {
+    classes: [Class; SIZES.len()],
+}
+
+struct Class {
+    first: Cell<Option<NonNull<Spare>>>,
+    kept: Cell<usize>,
+}
+
+/// What a block holds while it holds no cell.
+struct Spare {
+    next: Option<NonNull<Spare>>,
+}
+
+/// Which class a cell's memory belongs to; none: exactly as large as it is, and never kept.
+const fn class_of(layout: Layout) -> Option<usize> {
+    let mut class = 0;
+    while class < SIZES.len() {
+        if layout.size() <= SIZES[class] && layout.align() <= ALIGN {
+            return Some(class);
+        }
+        class += 1;
+    }
+    None
+}
+
+const fn block_layout(layout: Layout) -> Layout {
+    match class_of(layout) {
+        Some(class) => match Layout::from_size_align(SIZES[class], ALIGN) {
+            Ok(layout) => layout,
+            Err(_) => panic!("sizes and alignment are small powers of two"),
+        },
+        None => layout,
+    }
+}
+
+/// Memory for a `layout` that is not empty, from `blocks` if there is some.
+#[inline]
+pub(super) fn allocate(blocks: Option<&Blocks>, layout: Layout) -> NonNull<u8> {
+    if let (Some(blocks), Some(class)) = (blocks, class_of(layout))
+        && let Some(block) = blocks.classes[class].pop()
+    {
+        return block;
+    }
+    let layout = block_layout(layout);
+    // SAFETY: a cell has a header, so its layout is not empty.
+    let block = unsafe { alloc(layout) };
+    NonNull::new(block).unwrap_or_else(|| handle_alloc_error(layout))
+}
+
+/// Gives memory back, to `blocks` if there is room.
+///
+/// # Safety
+/// `block` came from [`allocate`] with the same `layout`, and nobody uses it any more.
+#[inline]
+pub(super) unsafe fn free(blocks: Option<&Blocks>, block: NonNull<u8>, layout: Layout) {
+    if let (Some(blocks), Some(class)) = (blocks, class_of(layout))
+        && blocks.classes[class].kept.get() < KEPT_BYTES / SIZES[class]
+    {
+        // SAFETY: the block is free and of this class.
+        unsafe { blocks.classes[class].push(block) };
+    } else {
+        // SAFETY: promised by the caller; `allocate` rounded the layout the same way.
+        unsafe { dealloc(block.as_ptr(), block_layout(layout)) };
+    }
+}
+
+impl Blocks {
+    pub(in crate::task) fn new() -> Self {
+        Self {
+            classes: SIZES.map(|_| Class {
+                first: Cell::new(None),
+                kept: Cell::new(0),
+            }),
+        }
+    }
+}
+
+impl Class {
+    #[inline]
+    fn pop(&self) -> Option<NonNull<u8>> {
+        let block = self.first.get()?;
+        // SAFETY: a block in the list holds a `Spare`, written by `push`.
+        self.first.set(unsafe { block.as_ref() }.next);
+        self.kept.set(self.kept.get() - 1);
+        Some(block.cast())
+    }
+
+    /// # Safety
+    /// The block is of this class's size, and free.
+    #[inline]
+    unsafe fn push(&self, block: NonNull<u8>) {
+        let block = block.cast::<Spare>();
+        // SAFETY: every class is larger, and aligned more strictly, than a `Spare`.
+        unsafe {
+            block.write(Spare {
+                next: self.first.get(),
+            })
+        };
+        self.first.set(Some(block));
+        self.kept.set(self.kept.get() + 1);
+    }
+}
+
+impl Drop for Blocks {
+    fn drop(&mut self) {
+        for (class, size) in self.classes.iter().zip(SIZES) {
+            let layout = block_layout(Layout::from_size_align(size, ALIGN).expect("as above"));
+            while let Some(block) = class.pop() {
+                // SAFETY: it is in no cell's use, and was allocated with its class's layout.
+                unsafe { dealloc(block.as_ptr(), layout) };
+            }
+        }
+    }
+}
