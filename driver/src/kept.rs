@@ -37,6 +37,14 @@ impl Kept {
         self.sockets.drain(..)
     }
 
+    /// Takes what of all this is a stream's: the bytes, and the error that came after them. The end of a stream
+    /// is not among it: the descriptor itself goes on saying so.
+    pub fn into_stream(mut self) -> (Vec<u8>, Option<std::io::Error>) {
+        self.bytes.drain(..self.taken);
+        let error = self.error.map(std::io::Error::from_raw_os_error);
+        (self.bytes, error)
+    }
+
     pub(crate) fn clear(&mut self) {
         *self = Kept {
             bytes: std::mem::take(&mut self.bytes),

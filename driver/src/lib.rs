@@ -6,7 +6,7 @@
 //! | `slots` | operations in flight, in memory that does not move |
 //! | [`op`] | the operations, one file each, named after their `IORING_OP_*` |
 //! | `chain`, `cancel` | several operations linked; operations ended from outside |
-//! | `fd`, `kept` | a descriptor, what is in flight on it, what arrived for futures that were dropped |
+//! | `fd`, `kept`, `into_std` | a descriptor, what is in flight on it, what arrived for futures that were dropped |
 //! | `driver` | the turn: stage, enter, reap, settle, wake; and the shutdown |
 //! | `current`, `unpark` | the thread's driver; reaching it from other threads |
 //! | [`buf`] | buffers that can be handed to the kernel |
@@ -19,6 +19,7 @@ mod chain;
 mod current;
 mod driver;
 mod fd;
+mod into_std;
 mod kept;
 pub mod op;
 mod partial;
@@ -32,6 +33,7 @@ pub use chain::{Chain, Links, chain, hard_chain};
 pub use current::Entered;
 pub use driver::{Driver, Metrics};
 pub use fd::{Close, Fd, Lane};
+pub use into_std::IntoStdError;
 pub use kept::Kept;
 pub use op::Op;
 pub use partial::Partial;

@@ -49,7 +49,7 @@ unsafe impl Operation for MsgRing {
         let ring = self
             .ring
             .as_ref()
-            .map_or(-1, rustix::fd::AsRawFd::as_raw_fd);
+            .map_or(-1, AsRawFd::as_raw_fd);
         opcode::MsgRingData::new(types::Fd(ring), 0, WAKE, None).build()
     }
 

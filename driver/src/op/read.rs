@@ -159,7 +159,7 @@ impl<B: IoBufMut> Exact<B> {
         if all > 0 {
             origin.keep(|kept| kept.put_piece(filled(&mut self.buf, all)));
         }
-        origin.keep_read(result, |kept, n| kept.end_pieces(n));
+        origin.keep_read(result, Kept::end_pieces);
     }
 
     /// Takes what is kept. If that does not fill the buffer, the kernel is asked for the rest.
