@@ -1,0 +1,82 @@
+//! The rings there are.
+
+use std::future::Future;
+use std::io::ErrorKind;
+
+use runtime::{Builder, Runtime};
+
+/// One way to set a ring up. A scenario is written once and runs on each.
+#[derive(Clone, Copy, Debug)]
+pub struct Ring {
+    /// As the test is called.
+    pub name: &'static str,
+    builder: fn() -> Builder,
+}
+
+/// The kernel's ring with the newest flags it takes.
+pub fn kernel() -> Ring {
+    Ring {
+        name: "kernel",
+        builder: Builder::new,
+    }
+}
+
+/// The kernel's ring as Linux 5.19 has it: no `DEFER_TASKRUN`.
+pub fn plain() -> Ring {
+    Ring {
+        name: "plain",
+        builder: || Builder::new().plain(true),
+    }
+}
+
+/// The kernel's ring with so little room that everything waits for room at some time.
+pub fn tiny() -> Ring {
+    Ring {
+        name: "tiny",
+        builder: || Builder::new().entries(8).completions(16),
+    }
+}
+
+impl Ring {
+    /// A builder with the ring chosen and all else as by default.
+    pub fn builder(self) -> Builder {
+        (self.builder)()
+    }
+
+    /// A runtime with the default options.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be built.
+    pub fn runtime(self) -> Runtime {
+        self.builder().build().expect("the ring can be built")
+    }
+
+    /// Why the ring cannot be had on this machine, if it cannot.
+    pub fn missing(self) -> Option<String> {
+        let error = self.builder().build().err()?;
+        matches!(
+            error.kind(),
+            ErrorKind::PermissionDenied | ErrorKind::Unsupported
+        )
+        .then(|| error.to_string())
+    }
+
+    /// Runs a scenario in a runtime of its own, then drops that and sees that no operation is left.
+    ///
+    /// # Panics
+    ///
+    /// If the scenario does, or if an operation is left in its slot.
+    pub fn block_on<F: Future<Output = ()>>(self, scenario: impl FnOnce(Ring) -> F) {
+        let runtime = self.runtime();
+        let driver = runtime.driver().clone();
+        runtime.block_on(scenario(self));
+        drop(runtime);
+        let left = driver.metrics();
+        assert_eq!(
+            (left.in_flight, left.live),
+            (0, 0),
+            "operations outlived the runtime: {left:?}"
+        );
+    }
+}

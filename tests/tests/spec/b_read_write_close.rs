@@ -1,0 +1,1 @@
+//! Section B: read, write and close.

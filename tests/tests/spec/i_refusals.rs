@@ -1,0 +1,1 @@
+//! Section I: refusals, each a clear error naming what to do.

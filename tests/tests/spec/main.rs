@@ -1,0 +1,10 @@
+//! The spec suite: a module a section, a scenario a function, a test a ring. The harness explains how to write one.
+
+mod a_accept_close;
+mod b_read_write_close;
+mod c_ownership;
+mod d_fairness_timers;
+mod f_threads;
+mod g_chains;
+mod h_buffers;
+mod i_refusals;
