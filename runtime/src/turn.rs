@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::task::{JoinHandle, Local, MainTask, Remote, Unpark};
+use crate::task::{JoinHandle, Local, MainTask, PollMain, Remote, Unpark};
 use crate::time::{Clock, Timers};
 
 /// Polls per slice, unless configured.
@@ -139,11 +139,7 @@ impl<P: Park> Core<P> {
         })
     }
 
-    fn turn_until_done(
-        &self,
-        task: &MainTask,
-        poll: &mut dyn FnMut(&mut Context<'_>) -> bool,
-    ) -> io::Result<()> {
+    fn turn_until_done(&self, task: &MainTask, poll: &mut PollMain<'_>) -> io::Result<()> {
         loop {
             let slice = self.local.run_slice(self.budget, Some((task, &mut *poll)));
             if slice.main_done {
@@ -172,6 +168,13 @@ impl<P: Park> Core<P> {
     ///
     /// # Panics
     /// If this thread is in a `block_on`.
+    #[cfg_attr(
+        not(test),
+        expect(
+            dead_code,
+            reason = "for callers with a loop of their own; not public yet"
+        )
+    )]
     #[track_caller]
     pub(crate) fn run_once(&self) -> io::Result<bool> {
         let _blocking = Blocking::begin();
@@ -189,6 +192,7 @@ impl<P: Park> Core<P> {
     /// How long a caller with a loop of its own may wait before the next [`Self::run_once`], unless unparked.
     ///
     /// Until then every wake from outside a run unparks, on this thread, too.
+    #[cfg_attr(not(test), expect(dead_code, reason = "goes with run_once"))]
     pub(crate) fn prepare_wait(&self) -> Wait {
         if self.local.has_runnable() || !self.local.announce_sleep() {
             return Wait::No;
@@ -211,6 +215,7 @@ impl<P: Park> Core<P> {
         self.local.remote()
     }
 
+    #[cfg_attr(not(test), expect(dead_code, reason = "goes with run_once"))]
     pub(crate) fn park(&self) -> &P {
         &self.park
     }

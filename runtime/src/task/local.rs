@@ -41,6 +41,9 @@ pub(crate) struct Local {
 /// Its wakers are a task's wakers; where it would be polled, the closure given to [`Local::run_slice`] is called.
 pub(crate) struct MainTask(JoinRef<()>);
 
+/// Polls the main future; `true`: it is finished.
+pub(crate) type PollMain<'a> = dyn FnMut(&mut Context<'_>) -> bool + 'a;
+
 /// What one slice did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Slice {
@@ -99,7 +102,7 @@ impl Local {
     pub(crate) fn run_slice(
         &self,
         budget: u32,
-        mut main: Option<(&MainTask, &mut dyn FnMut(&mut Context<'_>) -> bool)>,
+        mut main: Option<(&MainTask, &mut PollMain<'_>)>,
     ) -> Slice {
         assert!(
             !self.running.replace(true),
@@ -238,7 +241,7 @@ impl Local {
 
     /// Takes a completed task out of the list.
     pub(super) fn disown(&self, slot: u32) {
-        drop(self.tasks.borrow_mut().remove(slot as usize));
+        self.tasks.borrow_mut().remove(slot as usize);
     }
 }
 

@@ -31,7 +31,7 @@ use std::future::Future;
 
 pub use self::inbox::Unpark;
 pub use self::join::{AbortHandle, JoinError, JoinHandle};
-pub(crate) use self::local::{Local, MainTask};
+pub(crate) use self::local::{Local, MainTask, PollMain};
 pub use self::remote::Remote;
 pub use self::yield_now::{YieldNow, yield_now};
 

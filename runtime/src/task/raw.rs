@@ -165,10 +165,11 @@ impl<F: Future> TaskCell<F> {
             catch_unwind(AssertUnwindSafe(|| {
                 // SAFETY: until completion only the owner thread touches the stage, and `Phase::Running` keeps it
                 // from doing so twice at once. The future never moves: it is dropped in place by `settle`.
-                match unsafe { &mut *stage } {
-                    Stage::Future(future) => unsafe { Pin::new_unchecked(future) }.poll(cx),
-                    _ => unreachable!("a task was polled after it completed"),
-                }
+                let Stage::Future(future) = (unsafe { &mut *stage }) else {
+                    unreachable!("a task was polled after it completed")
+                };
+                // SAFETY: as said above.
+                unsafe { Pin::new_unchecked(future) }.poll(cx)
             }))
         });
         let output = match polled {
@@ -205,6 +206,7 @@ impl<F: Future> TaskCell<F> {
             // SAFETY: exclusive as in `poll`. Whatever the destructor does, the place is overwritten, not dropped
             // again, right after; and nothing between the two can unwind.
             let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { ptr::drop_in_place(stage) }));
+            // SAFETY: as above.
             unsafe { stage.write(Stage::Output(output)) };
             dropped.map_err(JoinError::panicked)
         })
@@ -467,8 +469,8 @@ fn finish(task: NonNull<Header>, local: Option<&Local>) {
         unsafe { (header.vtable.drop_output)(task) };
     });
     if completed.wake_joiner {
-        // SAFETY: one reference was kept for this, so the cell lives; JOIN_WAKER lets both sides read.
         header.join_waker.with(|waker| {
+            // SAFETY: one reference was kept for this, so the cell lives; JOIN_WAKER lets both sides read.
             if let Some(waker) = unsafe { &*waker } {
                 guarded(|| waker.wake_by_ref());
             }
@@ -492,10 +494,11 @@ fn free(task: NonNull<Header>) {
     // SAFETY: complete and unreferenced, so this thread alone knows the cell; the count's acquire saw all others out.
     let header = unsafe { task.as_ref() };
     let (owner, hold, layout) = (header.owner, header.hold, header.vtable.layout);
-    if let Some(waker) = header
+    // SAFETY: as above.
+    let waker = header
         .join_waker
-        .with_mut(|waker| unsafe { (*waker).take() })
-    {
+        .with_mut(|waker| unsafe { (*waker).take() });
+    if let Some(waker) = waker {
         // A foreign waker's destructor may do anything, so it runs while the cell is whole.
         guarded(|| drop(waker));
     }

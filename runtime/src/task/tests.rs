@@ -129,7 +129,8 @@ fn many_wakes_before_a_poll_are_one_poll() {
         counted.set(counted.get() + 1);
         if counted.get() < 3 {
             cx.waker().wake_by_ref();
-            cx.waker().clone().wake();
+            let copy = cx.waker().clone();
+            copy.wake();
         }
         Poll::<()>::Pending
     })));
@@ -350,7 +351,8 @@ fn a_waker_outlives_its_task_and_its_executor() {
     assert!(result(&mut done).unwrap_err().is_cancelled());
     drop(done);
     waker.wake_by_ref();
-    local.enter(|| waker.clone().wake());
+    let copy = waker.clone();
+    local.enter(|| copy.wake());
     assert!(!local.has_runnable());
 
     drop(local.spawn(leak_waker(&slot)));

@@ -27,6 +27,10 @@ impl Clock {
     }
 
     /// A clock that shows `ns` nanoseconds since its epoch.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "for the simulated ring, not wired yet")
+    )]
     pub(crate) fn manual(ns: Rc<Cell<u64>>) -> Self {
         Self::Manual {
             epoch: Instant::now(),

@@ -108,13 +108,9 @@ impl Class {
     /// The block is of this class's size, and free.
     #[inline]
     unsafe fn push(&self, block: NonNull<u8>) {
-        let block = block.cast::<Spare>();
+        let (block, next) = (block.cast::<Spare>(), self.first.get());
         // SAFETY: every class is larger, and aligned more strictly, than a `Spare`.
-        unsafe {
-            block.write(Spare {
-                next: self.first.get(),
-            })
-        };
+        unsafe { block.write(Spare { next }) };
         self.first.set(Some(block));
         self.kept.set(self.kept.get() + 1);
     }

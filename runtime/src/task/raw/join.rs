@@ -58,11 +58,10 @@ impl<T> JoinRef<T> {
             return Poll::Ready(self.take_output());
         }
         if seen.has(JOIN_WAKER) {
-            // SAFETY: the bit lets both sides read.
             let same = header.join_waker.with(|slot| {
-                unsafe { &*slot }
-                    .as_ref()
-                    .is_some_and(|left| left.will_wake(waker))
+                // SAFETY: the bit lets both sides read.
+                let left = unsafe { &*slot };
+                left.as_ref().is_some_and(|left| left.will_wake(waker))
             });
             if same {
                 return Poll::Pending;
@@ -99,7 +98,9 @@ impl<T> JoinRef<T> {
     }
 
     pub(in crate::task) fn abort(&self) {
-        self.task.map(abort);
+        if let Some(task) = self.task {
+            abort(task);
+        }
     }
 
     pub(in crate::task) fn abort_ref(&self) -> AbortRef {
@@ -154,7 +155,9 @@ impl AbortRef {
     }
 
     pub(in crate::task) fn abort(&self) {
-        self.0.map(abort);
+        if let Some(task) = self.0 {
+            abort(task);
+        }
     }
 
     pub(in crate::task) fn is_finished(&self) -> bool {
@@ -172,7 +175,9 @@ impl Clone for AbortRef {
 
 impl Drop for AbortRef {
     fn drop(&mut self) {
-        self.0.map(release);
+        if let Some(task) = self.0 {
+            release(task);
+        }
     }
 }
 
