@@ -147,9 +147,12 @@ impl TokenInner {
     }
 
     pub(crate) fn change_waker(&self, seat: usize, waker: &Waker) {
-        if let Some(seat) = self.queued.borrow_mut().get_mut(seat) {
-            seat.clone_from(waker);
-        }
+        let mut queued = self.queued.borrow_mut();
+        let replaced = queued
+            .get_mut(seat)
+            .map(|seat| std::mem::replace(seat, waker.clone()));
+        drop(queued);
+        drop(replaced);
     }
 
     pub(crate) fn stand_up(&self, seat: usize) {

@@ -440,8 +440,10 @@ impl Driver {
 
     // --- a future's side ------------------------------------------------------------------------
 
-    pub(crate) fn poll_slot(&self, key: Key, cx: &mut Context<'_>) -> Poll<()> {
-        self.core().slots.poll(key, cx)
+    pub(crate) fn poll_slot(&self, key: Key, cx: &Context<'_>) -> Poll<()> {
+        let (polled, replaced) = self.core().slots.poll(key, cx);
+        drop(replaced);
+        polled
     }
 
     /// An operation's future is gone while it is in flight, or before its result was taken.

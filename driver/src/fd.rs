@@ -293,9 +293,11 @@ impl Shared {
             slow.granted[lane as usize] = None;
             return true;
         }
-        if let Some(waiter) = slow.waiting[lane as usize].iter_mut().find(|w| w.id == id) {
-            waiter.waker.clone_from(waker);
-        }
+        let waiter = slow.waiting[lane as usize].iter_mut().find(|w| w.id == id);
+        let replaced = waiter.map(|w| std::mem::replace(&mut w.waker, waker.clone()));
+        // Dropping a waker may run anything: not under the lock.
+        drop(slow);
+        drop(replaced);
         false
     }
 
@@ -304,10 +306,12 @@ impl Shared {
         let mut slow = self.slow();
         let queue = &mut slow.waiting[lane as usize];
         if let Some(at) = queue.iter().position(|w| w.id == id) {
-            queue.remove(at);
+            let waiter = queue.remove(at);
             if queue.is_empty() {
                 self.state.fetch_and(!lane.queued(), AcqRel);
             }
+            drop(slow);
+            drop(waiter);
             return;
         }
         if slow.granted[lane as usize] == Some(id) {

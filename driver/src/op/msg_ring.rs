@@ -46,10 +46,7 @@ unsafe impl Operation for MsgRing {
     }
 
     fn entry(&mut self, _fd: RawFd) -> squeue::Entry {
-        let ring = self
-            .ring
-            .as_ref()
-            .map_or(-1, AsRawFd::as_raw_fd);
+        let ring = self.ring.as_ref().map_or(-1, AsRawFd::as_raw_fd);
         opcode::MsgRingData::new(types::Fd(ring), 0, WAKE, None).build()
     }
 

@@ -496,18 +496,23 @@ impl Slots {
     // --- the owner's side -----------------------------------------------------------------------
 
     /// Whether the last completion has come; if not, the context's waker is the one to wake.
-    pub(crate) fn poll(&mut self, key: Key, cx: &mut Context<'_>) -> Poll<()> {
+    ///
+    /// The waker it replaces is the caller's to drop, with nothing borrowed: that may run anything.
+    pub(crate) fn poll(&mut self, key: Key, cx: &Context<'_>) -> (Poll<()>, Option<Waker>) {
         let Some(slot) = self.slot_mut(key) else {
-            return Poll::Ready(());
+            return (Poll::Ready(()), None);
         };
         if slot.phase != Phase::InFlight {
-            return Poll::Ready(());
+            return (Poll::Ready(()), None);
         }
-        match &mut slot.waker {
-            Some(waker) if waker.will_wake(cx.waker()) => {}
-            waker => *waker = Some(cx.waker().clone()),
+        if slot
+            .waker
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()))
+        {
+            return (Poll::Pending, None);
         }
-        Poll::Pending
+        (Poll::Pending, slot.waker.replace(cx.waker().clone()))
     }
 
     /// The next completion of a multishot operation, if one has come.
