@@ -1,0 +1,205 @@
+//! Accepting: one connection ([`Accept`]), or all that come ([`Incoming`]).
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use annulet_driver::op::{self, AcceptMulti, Multi};
+use annulet_driver::{CancelToken, Fd, Op, is_cancelled};
+use futures_core::Stream;
+use futures_core::stream::FusedStream;
+use socket2::{SockAddr, SockRef};
+
+use super::{TcpStream, ip_addr};
+
+/// The future of [`TcpListener::accept`](super::TcpListener::accept).
+///
+/// # Cancel safety
+///
+/// Dropping it loses nothing: a connection it brings later goes to the next accept.
+#[derive(Debug)]
+#[must_use = "nothing is accepted until it is awaited"]
+pub struct Accept {
+    op: Op<op::Accept>,
+}
+
+impl Accept {
+    pub(super) fn on(fd: &Fd) -> Accept {
+        Accept {
+            op: Op::on(fd, op::Accept::new()),
+        }
+    }
+
+    /// Gives up after `duration`, counted from the first poll: the accept fails with
+    /// [`TimedOut`](io::ErrorKind::TimedOut), and the listener goes on as before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> { runtime::Runtime::new()?.block_on(async {
+    /// use runtime::net::TcpListener;
+    /// use std::time::Duration;
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let accepted = listener.accept().timeout(Duration::from_millis(1)).await;
+    /// assert_eq!(accepted.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+    /// # Ok(()) }) }
+    /// ```
+    pub fn timeout(self, duration: Duration) -> Accept {
+        Accept {
+            op: self.op.timeout(duration),
+        }
+    }
+
+    /// Gives up at `instant`; otherwise as [`timeout`](Accept::timeout).
+    pub fn deadline(self, instant: Instant) -> Accept {
+        Accept {
+            op: self.op.deadline(instant),
+        }
+    }
+
+    /// Lets `token` cancel the accept: it then fails as [cancelled](is_cancelled).
+    pub fn cancel_with(self, token: &CancelToken) -> Accept {
+        Accept {
+            op: self.op.cancel_with(token),
+        }
+    }
+}
+
+impl Future for Accept {
+    type Output = io::Result<(TcpStream, SocketAddr)>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let accepted = ready!(Pin::new(&mut self.op).poll(cx));
+        Poll::Ready(accepted.and_then(|(socket, peer)| accept(socket, peer)))
+    }
+}
+
+/// A connection and its peer's address, which is asked for where the kernel did not tell it.
+fn accept(socket: OwnedFd, peer: Option<SockAddr>) -> io::Result<(TcpStream, SocketAddr)> {
+    let peer = match peer {
+        Some(peer) => peer,
+        None => SockRef::from(&socket).peer_addr().map_err(aborted)?,
+    };
+    let addr = ip_addr(&peer)?;
+    Ok((TcpStream::from(socket), addr))
+}
+
+/// A connection that was reset while it waited here has no peer any more. Accept's own word for that is
+/// `ECONNABORTED`, which callers know to go on after.
+fn aborted(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::NotConnected => io::ErrorKind::ConnectionAborted.into(),
+        _ => error,
+    }
+}
+
+/// The connections a listener accepts, one after the other; made by
+/// [`TcpListener::incoming`](super::TcpListener::incoming).
+///
+/// A [`Stream`], and fused: after the listener was closed it is empty for good. An error is an item like any
+/// other, after which it goes on.
+///
+/// # Cancel safety
+///
+/// Dropping it, or the future of [`next`](Incoming::next), loses nothing: connections that have arrived go to
+/// the next accept.
+#[derive(Debug)]
+#[must_use = "nothing is accepted until it is awaited"]
+pub struct Incoming<'a> {
+    fd: &'a Fd,
+    how: How,
+}
+
+#[derive(Debug)]
+enum How {
+    Multishot(Multi<AcceptMulti>),
+    /// The kernel has no multishot accept.
+    OneByOne(Op<op::Accept>),
+    Ended,
+}
+
+impl<'a> Incoming<'a> {
+    pub(super) fn on(fd: &'a Fd) -> Incoming<'a> {
+        Incoming {
+            fd,
+            how: How::Multishot(Multi::on(fd)),
+        }
+    }
+
+    /// The next connection, or `None` when the listener is closed.
+    ///
+    /// # Errors
+    ///
+    /// What `accept(2)` reports; `ConnectionAborted` and being out of descriptors among it. The listener goes on,
+    /// so wait a little, or free a descriptor, before asking again.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> { runtime::Runtime::new()?.block_on(async {
+    /// use runtime::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// let mut incoming = listener.incoming();
+    /// let stream = incoming.next().await.expect("the listener is open")?;
+    /// assert_eq!(stream.peer_addr()?, client.local_addr()?);
+    /// # Ok(()) }) }
+    /// ```
+    pub async fn next(&mut self) -> Option<io::Result<TcpStream>> {
+        std::future::poll_fn(|cx| self.poll(cx)).await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<TcpStream>>> {
+        loop {
+            let accepted = match &mut self.how {
+                How::Multishot(multi) => ready!(multi.poll_next(cx)),
+                How::OneByOne(accept) => {
+                    let accepted = ready!(Pin::new(&mut *accept).poll(cx));
+                    *accept = Op::on(self.fd, op::Accept::new());
+                    accepted.map(|(socket, _)| socket)
+                }
+                How::Ended => return Poll::Ready(None),
+            };
+            match accepted {
+                Ok(socket) => return Poll::Ready(Some(Ok(socket.into()))),
+                Err(error) if is_cancelled(&error) || self.fd.is_closed() => self.how = How::Ended,
+                // Before Linux 5.19 the flag is unknown. A socket that does not listen answers the same, and
+                // will do so again to a plain accept.
+                Err(error)
+                    if self.is_multishot() && error.kind() == io::ErrorKind::InvalidInput =>
+                {
+                    self.how = How::OneByOne(Op::on(self.fd, op::Accept::new()));
+                }
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            }
+        }
+    }
+
+    fn is_multishot(&self) -> bool {
+        matches!(self.how, How::Multishot(_))
+    }
+}
+
+impl Stream for Incoming<'_> {
+    type Item = io::Result<TcpStream>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll(cx)
+    }
+}
+
+impl FusedStream for Incoming<'_> {
+    fn is_terminated(&self) -> bool {
+        matches!(self.how, How::Ended)
+    }
+}

@@ -1,0 +1,123 @@
+//! Streams from and to the standard library, and their descriptors.
+
+use std::fmt;
+use std::io;
+use std::net;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use annulet_driver::{Fd, IntoStdError};
+
+use super::TcpStream;
+
+impl TcpStream {
+    /// Takes a stream of the standard library over, blocking or not, with its time limits.
+    ///
+    /// # Errors
+    ///
+    /// What reading the limits (`getsockopt(2)`) reports.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> { runtime::Runtime::new()?.block_on(async {
+    /// # use runtime::net::{TcpListener, TcpStream};
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let stream = std::net::TcpStream::connect(listener.local_addr()?)?;
+    /// let stream = TcpStream::from_std(stream)?;
+    /// stream.write_all("hello").await.0?;
+    /// # Ok(()) }) }
+    /// ```
+    pub fn from_std(stream: net::TcpStream) -> io::Result<TcpStream> {
+        let (read, write) = (stream.read_timeout()?, stream.write_timeout()?);
+        let stream = TcpStream::from(OwnedFd::from(stream));
+        stream.read_limit.store(read)?;
+        stream.write_limit.store(write)?;
+        Ok(stream)
+    }
+
+    /// Ends every operation in flight, and gives the stream to the standard library: in blocking mode, with its
+    /// time limits.
+    ///
+    /// # Errors
+    ///
+    /// If bytes arrived for reads whose futures were dropped, they and the stream are in the error's
+    /// [parts](IntoStdError::into_parts), and so is the stream if an error arrived for such a read, or if
+    /// its settings cannot be made. `EBADF`, without parts, if it is closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it resolves, the stream is closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> { runtime::Runtime::new()?.block_on(async {
+    /// # use runtime::net::{TcpListener, TcpStream};
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// let (stream, first): (std::net::TcpStream, Vec<u8>) = match stream.into_std().await {
+    ///     Ok(stream) => (stream, Vec::new()),
+    ///     // A read was given up, and bytes came for it.
+    ///     Err(error) => error.into_parts().expect("the stream was not closed"),
+    /// };
+    /// # drop((stream, first));
+    /// # Ok(()) }) }
+    /// ```
+    pub async fn into_std(self) -> Result<net::TcpStream, IntoStdError<net::TcpStream, Vec<u8>>> {
+        let (read, write) = (self.read_limit.load(), self.write_limit.load());
+        let (fd, kept) = self.fd.reclaim().await.map_err(IntoStdError::gone)?;
+        let (bytes, failed) = kept.into_stream();
+        let stream = net::TcpStream::from(fd);
+        let set = stream
+            .set_nonblocking(false)
+            .and_then(|()| stream.set_read_timeout(read))
+            .and_then(|()| stream.set_write_timeout(write));
+        let error = match (failed, set) {
+            (Some(error), _) | (None, Err(error)) => error,
+            (None, Ok(())) if bytes.is_empty() => return Ok(stream),
+            (None, Ok(())) => io::Error::other(
+                "bytes had arrived for reads that were dropped; take them by into_parts",
+            ),
+        };
+        Err(IntoStdError::with_parts(error, stream, bytes))
+    }
+}
+
+impl From<OwnedFd> for TcpStream {
+    /// Takes over a connected socket, blocking or not.
+    fn from(fd: OwnedFd) -> TcpStream {
+        TcpStream::new(Fd::new(fd))
+    }
+}
+
+impl AsRawFd for TcpStream {
+    /// The number. It may belong to another file once the stream is closed.
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
+
+impl AsFd for TcpStream {
+    /// Borrows the descriptor, which makes closing the stream dearer: its number stays taken until the handle
+    /// is dropped.
+    ///
+    /// # Panics
+    ///
+    /// If the stream is closed.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl fmt::Debug for TcpStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("TcpStream");
+        if let Ok(addr) = self.local_addr() {
+            debug.field("addr", &addr);
+        }
+        if let Ok(peer) = self.peer_addr() {
+            debug.field("peer", &peer);
+        }
+        debug.field("fd", &self.fd).finish()
+    }
+}

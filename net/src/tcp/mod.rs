@@ -1,0 +1,45 @@
+//! TCP (`tcp(7)`).
+//!
+//! | file | what lives there |
+//! | --- | --- |
+//! | `listener`, `accept` | [`TcpListener`]; its futures [`Accept`] and [`Incoming`] |
+//! | `stream`, `options`, `convert` | [`TcpStream`]: reading and writing; its settings; from and to `std` |
+//! | `split` | the two halves of a stream |
+//! | `socket` | [`TcpSocket`], a socket before its connection; [`Connect`] |
+
+mod accept;
+mod convert;
+mod listener;
+mod options;
+mod socket;
+mod split;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::net::SocketAddr;
+
+use annulet_driver::Fd;
+use socket2::{SockAddr, SockRef};
+
+pub use self::accept::{Accept, Incoming};
+pub use self::listener::TcpListener;
+pub use self::socket::{Connect, TcpSocket};
+pub use self::split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
+pub use self::stream::TcpStream;
+
+/// Reads or sets an option, or asks for an address: short system calls, under which no close happens.
+fn with_socket<R>(fd: &Fd, f: impl FnOnce(&SockRef<'_>) -> io::Result<R>) -> io::Result<R> {
+    fd.with(|fd| f(&SockRef::from(&fd)))
+}
+
+/// An address as TCP has them.
+fn ip_addr(addr: &SockAddr) -> io::Result<SocketAddr> {
+    addr.as_socket().ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the socket's address is no IP address",
+        )
+    })
+}

@@ -1,0 +1,180 @@
+//! A stream's settings: time limits, which live in the handle, and socket options, which live in the kernel.
+
+use std::io;
+use std::time::Duration;
+
+use annulet_driver::Fd;
+use socket2::TcpKeepalive;
+
+use super::{TcpStream, with_socket};
+
+pub(super) fn set_keepalive(fd: &Fd, keepalive: Option<&TcpKeepalive>) -> io::Result<()> {
+    with_socket(fd, |socket| match keepalive {
+        Some(keepalive) => socket.set_tcp_keepalive(keepalive),
+        None => socket.set_keepalive(false),
+    })
+}
+
+impl TcpStream {
+    /// Limits how long each read may take that is called from now on; `None`, the default, is no limit.
+    ///
+    /// A read that takes longer fails with [`TimedOut`](io::ErrorKind::TimedOut) and loses nothing. An operation's
+    /// own [`timeout`](annulet_driver::Op::timeout) goes before it. The limit is this handle's: the kernel does not
+    /// know it, and handles made by `dup(2)` do not share it.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a limit of zero.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> { runtime::Runtime::new()?.block_on(async {
+    /// # use runtime::net::{TcpListener, TcpStream};
+    /// # use std::time::Duration;
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// stream.set_read_timeout(Some(Duration::from_millis(1)))?;
+    /// let (result, _) = stream.read([0; 1]).await;
+    /// assert_eq!(result.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+    /// # Ok(()) }) }
+    /// ```
+    pub fn set_read_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
+        self.read_limit.store(limit)
+    }
+
+    /// Limits how long each write may take that is called from now on, a [`write_all`](TcpStream::write_all) as a
+    /// whole; otherwise as [`set_read_timeout`](TcpStream::set_read_timeout).
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a limit of zero.
+    pub fn set_write_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
+        self.write_limit.store(limit)
+    }
+
+    /// What [`set_read_timeout`](TcpStream::set_read_timeout) set.
+    ///
+    /// # Errors
+    ///
+    /// None; the result is as in `std`.
+    pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
+        Ok(self.read_limit.load())
+    }
+
+    /// What [`set_write_timeout`](TcpStream::set_write_timeout) set.
+    ///
+    /// # Errors
+    ///
+    /// None; the result is as in `std`.
+    pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
+        Ok(self.write_limit.load())
+    }
+
+    /// Whether small writes go out at once (`TCP_NODELAY`), instead of waiting for the peer's word on earlier ones
+    /// (Nagle's algorithm). Off by default.
+    ///
+    /// # Errors
+    ///
+    /// What `setsockopt(2)` reports; `EBADF` if the stream is closed.
+    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        with_socket(&self.fd, |socket| socket.set_tcp_nodelay(nodelay))
+    }
+
+    /// What [`set_nodelay`](TcpStream::set_nodelay) sets.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` if the stream is closed.
+    pub fn nodelay(&self) -> io::Result<bool> {
+        with_socket(&self.fd, |socket| socket.tcp_nodelay())
+    }
+
+    /// Has the kernel probe an idle connection (`SO_KEEPALIVE`), and end it with `TimedOut` when the peer does not
+    /// answer; `None`, the default, does not.
+    ///
+    /// What `keepalive` leaves open is as the system has it: a first probe after
+    /// `/proc/sys/net/ipv4/tcp_keepalive_time` seconds, then every `tcp_keepalive_intvl`, `tcp_keepalive_probes` times.
+    ///
+    /// # Errors
+    ///
+    /// What `setsockopt(2)` reports; `EBADF` if the stream is closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> { runtime::Runtime::new()?.block_on(async {
+    /// # use runtime::net::{TcpListener, TcpStream};
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// use runtime::net::TcpKeepalive;
+    /// use std::time::Duration;
+    ///
+    /// let keepalive = TcpKeepalive::new()
+    ///     .with_time(Duration::from_secs(60))
+    ///     .with_interval(Duration::from_secs(10))
+    ///     .with_retries(6);
+    /// stream.set_keepalive(Some(&keepalive))?;
+    /// assert!(stream.keepalive()?);
+    /// # Ok(()) }) }
+    /// ```
+    pub fn set_keepalive(&self, keepalive: Option<&TcpKeepalive>) -> io::Result<()> {
+        set_keepalive(&self.fd, keepalive)
+    }
+
+    /// Whether the kernel probes the connection while it is idle.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` if the stream is closed.
+    pub fn keepalive(&self) -> io::Result<bool> {
+        with_socket(&self.fd, |socket| socket.keepalive())
+    }
+
+    /// What closing does with bytes the peer has not acknowledged (`SO_LINGER`): `None`, the default, sends them
+    /// in the background; `Some` makes `close(2)` wait for so long, in whole seconds, on a thread of the kernel's;
+    /// `Some` of zero discards them and resets the connection.
+    ///
+    /// # Errors
+    ///
+    /// What `setsockopt(2)` reports; `EBADF` if the stream is closed.
+    pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
+        with_socket(&self.fd, |socket| socket.set_linger(linger))
+    }
+
+    /// What [`set_linger`](TcpStream::set_linger) sets.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` if the stream is closed.
+    pub fn linger(&self) -> io::Result<Option<Duration>> {
+        with_socket(&self.fd, |socket| socket.linger())
+    }
+
+    /// Sets the time to live of packets (`IP_TTL`), in hops.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` if it is not within 1..=255; `EBADF` if the stream is closed.
+    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        with_socket(&self.fd, |socket| socket.set_ttl_v4(ttl))
+    }
+
+    /// What [`set_ttl`](TcpStream::set_ttl) sets; the default is in `/proc/sys/net/ipv4/ip_default_ttl`.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` if the stream is closed.
+    pub fn ttl(&self) -> io::Result<u32> {
+        with_socket(&self.fd, |socket| socket.ttl_v4())
+    }
+
+    /// Takes the socket's pending error (`SO_ERROR`), if there is one.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` if the stream is closed.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        with_socket(&self.fd, |socket| socket.take_error())
+    }
+}

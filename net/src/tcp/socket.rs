@@ -1,0 +1,317 @@
+//! A TCP socket before it listens or connects.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use annulet_driver::{CancelToken, Fd, Op, op};
+use socket2::{Domain, Protocol, TcpKeepalive, Type};
+
+use super::{TcpListener, TcpStream, ip_addr, with_socket};
+
+/// A TCP socket that neither listens nor is connected yet: for options that must be set before.
+///
+/// [`TcpListener::bind`] and [`TcpStream::connect`] suffice where the defaults do.
+///
+/// # Examples
+///
+/// ```
+/// # fn main() -> std::io::Result<()> { runtime::Runtime::new()?.block_on(async {
+/// use runtime::net::TcpSocket;
+///
+/// let socket = TcpSocket::new_v4().await?;
+/// socket.set_reuseport(true)?;
+/// socket.bind("127.0.0.1:0".parse().unwrap()).await?;
+/// let listener = socket.listen(16).await?;
+///
+/// let socket = TcpSocket::new_v4().await?;
+/// socket.set_nodelay(true)?;
+/// let stream = socket.connect(listener.local_addr()?).await?;
+/// assert!(stream.nodelay()?);
+/// # Ok(()) }) }
+/// ```
+#[derive(Debug)]
+pub struct TcpSocket {
+    fd: Fd,
+}
+
+impl TcpSocket {
+    /// An IPv4 socket, close-on-exec.
+    ///
+    /// `IORING_OP_SOCKET`, Linux 5.19; before that the plain system call.
+    ///
+    /// # Errors
+    ///
+    /// What `socket(2)` reports, `EMFILE` when out of descriptors.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future leaves nothing open.
+    ///
+    /// # Panics
+    ///
+    /// If awaited outside a runtime.
+    pub async fn new_v4() -> io::Result<TcpSocket> {
+        TcpSocket::new(Domain::IPV4).await
+    }
+
+    /// An IPv6 socket; otherwise as [`new_v4`](TcpSocket::new_v4).
+    pub async fn new_v6() -> io::Result<TcpSocket> {
+        TcpSocket::new(Domain::IPV6).await
+    }
+
+    pub(super) async fn for_addr(addr: SocketAddr) -> io::Result<TcpSocket> {
+        TcpSocket::new(Domain::for_address(addr)).await
+    }
+
+    async fn new(domain: Domain) -> io::Result<TcpSocket> {
+        let socket = op::Socket::new(domain.into(), Type::STREAM.into(), Protocol::TCP.into());
+        let socket = Op::new(socket).await?;
+        Ok(TcpSocket {
+            fd: Fd::new(socket),
+        })
+    }
+
+    /// Binds the socket to a local address; port 0 asks for a free one.
+    ///
+    /// `IORING_OP_BIND`, Linux 6.11; before that the plain system call.
+    ///
+    /// # Errors
+    ///
+    /// What `bind(2)` reports: `AddrInUse`, `AddrNotAvailable`, `PermissionDenied` for low ports.
+    ///
+    /// # Cancel safety
+    ///
+    /// After the future is dropped the socket may be bound or not.
+    ///
+    /// # Panics
+    ///
+    /// If awaited outside a runtime.
+    pub async fn bind(&self, addr: SocketAddr) -> io::Result<()> {
+        Op::on(&self.fd, op::Bind::new(addr.into())).await
+    }
+
+    /// Listens, with room for `backlog` connections that nobody has accepted yet. The kernel's limit is
+    /// `/proc/sys/net/core/somaxconn`.
+    ///
+    /// `IORING_OP_LISTEN`, Linux 6.11; before that the plain system call.
+    ///
+    /// # Errors
+    ///
+    /// What `listen(2)` reports: `AddrInUse` if another listens at the address.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped the socket is closed.
+    ///
+    /// # Panics
+    ///
+    /// If awaited outside a runtime.
+    pub async fn listen(self, backlog: u32) -> io::Result<TcpListener> {
+        let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+        Op::on(&self.fd, op::Listen::new(backlog)).await?;
+        Ok(TcpListener::new(self.fd))
+    }
+
+    /// Connects to `addr`.
+    ///
+    /// The future takes a time limit ([`timeout`](Connect::timeout)) or a cancel token
+    /// ([`cancel_with`](Connect::cancel_with)).
+    ///
+    /// # Errors
+    ///
+    /// What `connect(2)` reports: `ConnectionRefused`, `HostUnreachable`, `TimedOut` (`ETIMEDOUT`, after the
+    /// kernel's own patience of about two minutes).
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped the socket is closed.
+    ///
+    /// # Panics
+    ///
+    /// If awaited outside a runtime.
+    pub fn connect(self, addr: SocketAddr) -> Connect {
+        let op = Op::on(&self.fd, op::Connect::new(addr.into()));
+        Connect {
+            fd: Some(self.fd),
+            op,
+        }
+    }
+
+    /// The address it is bound to.
+    ///
+    /// # Errors
+    ///
+    /// What `getsockname(2)` reports.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        with_socket(&self.fd, |socket| ip_addr(&socket.local_addr()?))
+    }
+
+    /// Whether a local address may be bound while connections of a former listener there linger
+    /// (`SO_REUSEADDR`). Off by default; [`TcpListener::bind`] sets it.
+    ///
+    /// # Errors
+    ///
+    /// What `setsockopt(2)` reports.
+    pub fn set_reuseaddr(&self, reuseaddr: bool) -> io::Result<()> {
+        with_socket(&self.fd, |socket| socket.set_reuse_address(reuseaddr))
+    }
+
+    /// What [`set_reuseaddr`](TcpSocket::set_reuseaddr) sets.
+    ///
+    /// # Errors
+    ///
+    /// What `getsockopt(2)` reports.
+    pub fn reuseaddr(&self) -> io::Result<bool> {
+        with_socket(&self.fd, |socket| socket.reuse_address())
+    }
+
+    /// Whether several sockets, all of which ask for it, may listen at one address and share its
+    /// connections (`SO_REUSEPORT`). Off by default.
+    ///
+    /// # Errors
+    ///
+    /// What `setsockopt(2)` reports.
+    pub fn set_reuseport(&self, reuseport: bool) -> io::Result<()> {
+        with_socket(&self.fd, |socket| socket.set_reuse_port(reuseport))
+    }
+
+    /// What [`set_reuseport`](TcpSocket::set_reuseport) sets.
+    ///
+    /// # Errors
+    ///
+    /// What `getsockopt(2)` reports.
+    pub fn reuseport(&self) -> io::Result<bool> {
+        with_socket(&self.fd, |socket| socket.reuse_port())
+    }
+
+    /// Whether an IPv6 socket serves IPv6 only, and not IPv4 too (`IPV6_V6ONLY`). The default is in
+    /// `/proc/sys/net/ipv6/bindv6only`.
+    ///
+    /// # Errors
+    ///
+    /// What `setsockopt(2)` reports.
+    pub fn set_only_v6(&self, only_v6: bool) -> io::Result<()> {
+        with_socket(&self.fd, |socket| socket.set_only_v6(only_v6))
+    }
+
+    /// Sets the size of the kernel's send buffer (`SO_SNDBUF`), in bytes; the kernel doubles it, up to
+    /// `/proc/sys/net/core/wmem_max`, and no longer tunes it.
+    ///
+    /// # Errors
+    ///
+    /// What `setsockopt(2)` reports.
+    pub fn set_send_buffer_size(&self, size: u32) -> io::Result<()> {
+        with_socket(&self.fd, |socket| {
+            socket.set_send_buffer_size(size as usize)
+        })
+    }
+
+    /// The size of the kernel's send buffer, in bytes.
+    ///
+    /// # Errors
+    ///
+    /// What `getsockopt(2)` reports.
+    pub fn send_buffer_size(&self) -> io::Result<u32> {
+        with_socket(&self.fd, |socket| Ok(socket.send_buffer_size()? as u32))
+    }
+
+    /// Sets the size of the kernel's receive buffer (`SO_RCVBUF`), in bytes; the kernel doubles it, up to
+    /// `/proc/sys/net/core/rmem_max`, and no longer tunes it. Before connecting, it bounds the window TCP offers.
+    ///
+    /// # Errors
+    ///
+    /// What `setsockopt(2)` reports.
+    pub fn set_recv_buffer_size(&self, size: u32) -> io::Result<()> {
+        with_socket(&self.fd, |socket| {
+            socket.set_recv_buffer_size(size as usize)
+        })
+    }
+
+    /// The size of the kernel's receive buffer, in bytes.
+    ///
+    /// # Errors
+    ///
+    /// What `getsockopt(2)` reports.
+    pub fn recv_buffer_size(&self) -> io::Result<u32> {
+        with_socket(&self.fd, |socket| Ok(socket.recv_buffer_size()? as u32))
+    }
+
+    /// As [`TcpStream::set_nodelay`]; accepted connections inherit it from their listener.
+    ///
+    /// # Errors
+    ///
+    /// What `setsockopt(2)` reports.
+    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        with_socket(&self.fd, |socket| socket.set_tcp_nodelay(nodelay))
+    }
+
+    /// As [`TcpStream::set_keepalive`]; accepted connections inherit it from their listener.
+    ///
+    /// # Errors
+    ///
+    /// What `setsockopt(2)` reports.
+    pub fn set_keepalive(&self, keepalive: Option<&TcpKeepalive>) -> io::Result<()> {
+        super::options::set_keepalive(&self.fd, keepalive)
+    }
+}
+
+impl AsRawFd for TcpSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
+
+impl AsFd for TcpSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// The future of [`TcpSocket::connect`].
+///
+/// # Cancel safety
+///
+/// If it is dropped, or fails, the socket is closed: a connection attempt that was given up leaves a socket in
+/// no state to try again.
+#[derive(Debug)]
+#[must_use = "nothing is connected until it is awaited"]
+pub struct Connect {
+    fd: Option<Fd>,
+    op: Op<op::Connect>,
+}
+
+impl Connect {
+    /// Gives up after `duration`, counted from the first poll: it fails with
+    /// [`TimedOut`](io::ErrorKind::TimedOut).
+    pub fn timeout(mut self, duration: Duration) -> Connect {
+        self.op = self.op.timeout(duration);
+        self
+    }
+
+    /// Gives up at `instant`; otherwise as [`timeout`](Connect::timeout).
+    pub fn deadline(mut self, instant: Instant) -> Connect {
+        self.op = self.op.deadline(instant);
+        self
+    }
+
+    /// Lets `token` cancel it: it then fails as [cancelled](annulet_driver::is_cancelled).
+    pub fn cancel_with(mut self, token: &CancelToken) -> Connect {
+        self.op = self.op.cancel_with(token);
+        self
+    }
+}
+
+impl Future for Connect {
+    type Output = io::Result<TcpStream>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<TcpStream>> {
+        let connected = ready!(Pin::new(&mut self.op).poll(cx));
+        let fd = self.fd.take().expect("polled after it had resolved");
+        Poll::Ready(connected.map(|()| TcpStream::new(fd)))
+    }
+}

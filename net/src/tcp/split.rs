@@ -1,0 +1,199 @@
+//! A stream in two halves, each with an owner of its own.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::sync::Arc;
+
+use annulet_driver::op::{self, Readv, Recv, RecvExact, Send, SendAll, Writev};
+use annulet_driver::{IoBuf, IoBufMut, IoVectoredBuf, IoVectoredBufMut, Op};
+
+use super::{TcpStream, with_socket};
+
+pub(super) fn split(stream: TcpStream) -> (OwnedReadHalf, OwnedWriteHalf) {
+    let stream = Arc::new(stream);
+    let reader = OwnedReadHalf {
+        stream: stream.clone(),
+    };
+    let writer = OwnedWriteHalf {
+        stream,
+        ends_writing: true,
+    };
+    (reader, writer)
+}
+
+/// The reading half of a [`TcpStream`]; made by [`TcpStream::into_split`].
+///
+/// Dropping it leaves the connection as it is; with the write half gone too, the socket is closed.
+#[derive(Debug)]
+pub struct OwnedReadHalf {
+    stream: Arc<TcpStream>,
+}
+
+impl OwnedReadHalf {
+    /// As [`TcpStream::read`].
+    pub fn read<B: IoBufMut>(&self, buf: B) -> Op<Recv<B>> {
+        self.stream.read(buf)
+    }
+
+    /// As [`TcpStream::read_exact`].
+    pub fn read_exact<B: IoBufMut>(&self, buf: B) -> Op<RecvExact<B>> {
+        self.stream.read_exact(buf)
+    }
+
+    /// As [`TcpStream::read_vectored`].
+    pub fn read_vectored<B: IoVectoredBufMut>(&self, bufs: B) -> Op<Readv<B>> {
+        self.stream.read_vectored(bufs)
+    }
+
+    /// As [`TcpStream::peek`].
+    pub fn peek<B: IoBufMut>(&self, buf: B) -> Op<Recv<B>> {
+        self.stream.peek(buf)
+    }
+
+    /// As [`TcpStream::local_addr`].
+    ///
+    /// # Errors
+    ///
+    /// As [`TcpStream::local_addr`].
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.stream.local_addr()
+    }
+
+    /// As [`TcpStream::peer_addr`].
+    ///
+    /// # Errors
+    ///
+    /// As [`TcpStream::peer_addr`].
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.stream.peer_addr()
+    }
+
+    /// Puts the stream together again.
+    ///
+    /// # Errors
+    ///
+    /// If `writer` is another stream's half: the error gives both back.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> { runtime::Runtime::new()?.block_on(async {
+    /// # use runtime::net::{TcpListener, TcpStream};
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// let (reader, writer) = stream.into_split();
+    /// let stream = reader.reunite(writer).expect("both are of one stream");
+    /// stream.write_all("hello").await.0?;
+    /// # Ok(()) }) }
+    /// ```
+    pub fn reunite(self, mut writer: OwnedWriteHalf) -> Result<TcpStream, ReuniteError> {
+        if !Arc::ptr_eq(&self.stream, &writer.stream) {
+            return Err(ReuniteError(self, writer));
+        }
+        writer.ends_writing = false;
+        drop(writer);
+        Ok(Arc::into_inner(self.stream).expect("a stream has two halves, and one is gone"))
+    }
+}
+
+impl AsRef<TcpStream> for OwnedReadHalf {
+    /// The whole stream, for its settings, and to close it with both halves.
+    fn as_ref(&self) -> &TcpStream {
+        &self.stream
+    }
+}
+
+/// The writing half of a [`TcpStream`]; made by [`TcpStream::into_split`].
+///
+/// Dropping it ends writing: the peer reads the end after all that was sent. A write in flight, whose future
+/// outlives the half, then fails.
+#[derive(Debug)]
+pub struct OwnedWriteHalf {
+    stream: Arc<TcpStream>,
+    ends_writing: bool,
+}
+
+impl OwnedWriteHalf {
+    /// As [`TcpStream::write`].
+    pub fn write<B: IoBuf>(&self, buf: B) -> Op<Send<B>> {
+        self.stream.write(buf)
+    }
+
+    /// As [`TcpStream::write_all`].
+    pub fn write_all<B: IoBuf>(&self, buf: B) -> Op<SendAll<B>> {
+        self.stream.write_all(buf)
+    }
+
+    /// As [`TcpStream::write_vectored`].
+    pub fn write_vectored<B: IoVectoredBuf>(&self, bufs: B) -> Op<Writev<B>> {
+        self.stream.write_vectored(bufs)
+    }
+
+    /// Ends writing, as dropping the half does, but tells how that went. As [`TcpStream::shutdown`] otherwise.
+    pub fn shutdown(&self) -> Op<op::Shutdown> {
+        self.stream.shutdown(Shutdown::Write)
+    }
+
+    /// Drops the half without ending writing: the connection stays as it is while the read half lives.
+    pub fn forget(mut self) {
+        self.ends_writing = false;
+    }
+
+    /// As [`TcpStream::local_addr`].
+    ///
+    /// # Errors
+    ///
+    /// As [`TcpStream::local_addr`].
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.stream.local_addr()
+    }
+
+    /// As [`TcpStream::peer_addr`].
+    ///
+    /// # Errors
+    ///
+    /// As [`TcpStream::peer_addr`].
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.stream.peer_addr()
+    }
+
+    /// As [`OwnedReadHalf::reunite`].
+    ///
+    /// # Errors
+    ///
+    /// As [`OwnedReadHalf::reunite`].
+    pub fn reunite(self, reader: OwnedReadHalf) -> Result<TcpStream, ReuniteError> {
+        reader.reunite(self)
+    }
+}
+
+impl AsRef<TcpStream> for OwnedWriteHalf {
+    /// The whole stream, for its settings, and to close it with both halves.
+    fn as_ref(&self) -> &TcpStream {
+        &self.stream
+    }
+}
+
+impl Drop for OwnedWriteHalf {
+    fn drop(&mut self) {
+        if self.ends_writing {
+            // Never blocks. It fails only where there is nothing left to end: the connection was reset, or the
+            // stream closed.
+            let _ = with_socket(&self.stream.fd, |socket| socket.shutdown(Shutdown::Write));
+        }
+    }
+}
+
+/// The halves of two different streams; see [`OwnedReadHalf::reunite`].
+#[derive(Debug)]
+pub struct ReuniteError(pub OwnedReadHalf, pub OwnedWriteHalf);
+
+impl fmt::Display for ReuniteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the halves are not of the same stream")
+    }
+}
+
+impl Error for ReuniteError {}
