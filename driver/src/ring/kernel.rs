@@ -6,12 +6,14 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use io_uring::{EnterFlags, IoUring, Probe};
 use rustix::io::Errno;
 
+use super::fork::Owner;
 use super::{Completion, Setup, Sqe, Support, Wait};
 
 /// `IORING_ENTER_REGISTERED_RING`, Linux 5.18: the descriptor is an index of this thread's table.
@@ -22,7 +24,9 @@ const REGISTER_RING_FDS: libc::c_uint = 20;
 const UNREGISTER_RING_FDS: libc::c_uint = 21;
 
 pub(crate) struct KernelRing {
-    ring: IoUring,
+    ring: ManuallyDrop<IoUring>,
+    /// In any other process, a fork's child, the ring's memory is not to be touched.
+    owner: Owner,
     support: Support,
     flags: String,
     /// What every enter passes as descriptor, and the flags that go with it.
@@ -156,7 +160,8 @@ impl KernelRing {
             enter_fd,
             enter_flags,
             registered,
-            ring,
+            owner: Owner::this(),
+            ring: ManuallyDrop::new(ring),
         })
     }
 
@@ -165,6 +170,9 @@ impl KernelRing {
     }
 
     pub(crate) fn stage(&mut self, group: &[Sqe]) -> bool {
+        if !self.owner.is_this() {
+            return false;
+        }
         let mut queue = self.ring.submission();
         if queue.capacity() - queue.len() < group.len() {
             return false;
@@ -178,6 +186,10 @@ impl KernelRing {
     }
 
     pub(crate) fn wants_enter(&mut self) -> bool {
+        if !self.owner.is_this() {
+            // To hear the error.
+            return true;
+        }
         let sqpoll = self.ring.params().is_setup_sqpoll();
         let queue = self.ring.submission();
         let staged = !queue.is_empty() && (!sqpoll || queue.need_wakeup());
@@ -185,10 +197,15 @@ impl KernelRing {
     }
 
     pub(crate) fn has_completions(&mut self) -> bool {
-        !self.ring.completion().is_empty()
+        self.owner.is_this() && !self.ring.completion().is_empty()
     }
 
     pub(crate) fn enter(&mut self, wait: Wait) -> io::Result<()> {
+        if !self.owner.is_this() {
+            return Err(io::Error::other(
+                "the ring is that of the process this one was forked from: build another here",
+            ));
+        }
         let sqpoll = self.ring.params().is_setup_sqpoll();
         let (staged, getevents, wakeup) = {
             let queue = self.ring.submission();
@@ -268,6 +285,9 @@ impl KernelRing {
     }
 
     pub(crate) fn reap(&mut self, batch: &mut Vec<Completion>) {
+        if !self.owner.is_this() {
+            return;
+        }
         batch.extend(self.ring.completion().map(|cqe| Completion {
             user_data: cqe.user_data(),
             result: cqe.result(),
@@ -295,6 +315,12 @@ impl KernelRing {
 
 impl Drop for KernelRing {
     fn drop(&mut self) {
+        if !self.owner.is_this() {
+            // SAFETY: this process's copy of the descriptor. The crate's value, which owns it, is never dropped: it
+            // would unmap addresses that are no longer the ring's.
+            drop(unsafe { OwnedFd::from_raw_fd(self.raw_fd()) });
+            return;
+        }
         if let Some(index) = self.registered {
             let mut update = RsrcUpdate {
                 offset: index,
@@ -313,6 +339,8 @@ impl Drop for KernelRing {
                 );
             }
         }
+        // SAFETY: dropped once, here, and not used after.
+        unsafe { ManuallyDrop::drop(&mut self.ring) };
     }
 }
 

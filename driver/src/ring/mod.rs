@@ -9,6 +9,7 @@
 //! is therefore the unsafe act, staging one is not.
 #![allow(unsafe_code, reason = "the waist speaks raw entries and system calls")]
 
+mod fork;
 mod kernel;
 mod probe;
 mod setup;
