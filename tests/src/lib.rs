@@ -57,13 +57,19 @@
 //! | `order.rs` | ordering by events |
 //! | `process.rs` | what this process holds: descriptors, threads, memory |
 //! | `sockets.rs` | what scenarios do their I/O on |
+//! | `canary.rs` | buffers that tell of a write after they were freed |
+//! | `fork.rs` | a forked child |
 
+mod canary;
+mod fork;
 mod order;
 mod process;
 pub mod rings;
 mod run;
 mod sockets;
 
+pub use canary::{Arena, Canary};
+pub use fork::{block_usr1, in_fork, wait_for_usr1};
 pub use order::{driver, metrics, poll_now, poll_once, submitted, until, within_a_turn};
 pub use process::{fds, raise_descriptor_limit, resident_bytes, threads};
 pub use rings::Ring;

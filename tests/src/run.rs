@@ -88,10 +88,13 @@ pub fn skip(reason: &str) {
 /// Ends the process, saying `name`, unless what this returns is dropped within `limit`.
 pub fn watchdog(name: &str, limit: Duration) -> Watched {
     let dog = DOG.get_or_init(|| {
-        std::thread::Builder::new()
-            .name("watchdog".into())
-            .spawn(watch)
+        let (up, is_up) = std::sync::mpsc::channel();
+        let thread = std::thread::Builder::new().name("watchdog".into());
+        // Up, with its name, before a test counts threads.
+        thread
+            .spawn(move || up.send(()).is_ok().then(watch))
             .expect("a thread starts");
+        is_up.recv().expect("it is up");
         Dog::default()
     });
     let mut list = dog.watched.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,0 +1,67 @@
+//! A forked child, for what must be shown to work there.
+#![allow(unsafe_code, reason = "fork(2) and sigwait(3) have no safe face")]
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use rustix::process::{Pid, Signal, WaitOptions, set_parent_process_death_signal, waitpid};
+
+/// Runs `child` in a fork of this process and says how that ended: `None` if it was killed.
+///
+/// Only for tests that are `alone`: of all threads only this one goes on in the child. What the child has inherited
+/// is not dropped there, unless `child` does it.
+///
+/// # Panics
+///
+/// If the process cannot be forked. A panic of `child`'s is the exit code 101.
+pub fn in_fork(child: impl FnOnce()) -> Option<i32> {
+    // SAFETY: this test is alone in its process, so no other thread holds a lock the child will want (the watchdog
+    // sleeps; the C library looks after its own allocator), and the child leaves by `_exit`.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        // A hung child goes with its parent, which is watched.
+        let _ = set_parent_process_death_signal(Some(Signal::KILL));
+        let ended = catch_unwind(AssertUnwindSafe(child));
+        // SAFETY: ends the process at once; nothing of the parent's is torn down twice.
+        unsafe { libc::_exit(if ended.is_ok() { 0 } else { 101 }) }
+    }
+    let pid = Pid::from_raw(pid).expect("fork(2) works");
+    let (_, status) = waitpid(Some(pid), WaitOptions::empty())
+        .expect("it is our child")
+        .expect("it has ended");
+    status.exit_status()
+}
+
+/// Keeps SIGUSR1 from this thread and those it starts, so that it waits for [`wait_for_usr1`].
+///
+/// # Panics
+///
+/// Never: there is such a signal.
+pub fn block_usr1() {
+    let set = usr1();
+    // SAFETY: a valid set, and nowhere to write the old one to.
+    let errno =
+        unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
+    assert_eq!(errno, 0);
+}
+
+/// Sleeps until SIGUSR1 comes, and takes it.
+///
+/// # Panics
+///
+/// Never: there is such a signal.
+pub fn wait_for_usr1() {
+    let (set, mut signal) = (usr1(), 0);
+    // SAFETY: a valid set and a number to write to.
+    let errno = unsafe { libc::sigwait(&raw const set, &raw mut signal) };
+    assert_eq!(errno, 0);
+}
+
+fn usr1() -> libc::sigset_t {
+    // SAFETY: a set of signals is plain bits, and `sigemptyset` makes it an empty one whatever they were.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGUSR1);
+        set
+    }
+}
