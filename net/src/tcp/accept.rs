@@ -80,7 +80,10 @@ impl Future for Accept {
 }
 
 /// A connection and its peer's address, which is asked for where the kernel did not tell it.
-fn accept(socket: OwnedFd, peer: Option<SockAddr>) -> io::Result<(TcpStream, SocketAddr)> {
+pub(super) fn accept(
+    socket: OwnedFd,
+    peer: Option<SockAddr>,
+) -> io::Result<(TcpStream, SocketAddr)> {
     let peer = match peer {
         Some(peer) => peer,
         None => SockRef::from(&socket).peer_addr().map_err(aborted)?,
@@ -201,5 +204,43 @@ impl Stream for Incoming<'_> {
 impl FusedStream for Incoming<'_> {
     fn is_terminated(&self) -> bool {
         matches!(self.how, How::Ended)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tcp::TcpListener;
+
+    #[test]
+    fn without_multishot_connections_come_one_by_one() {
+        runtime::Runtime::new().unwrap().block_on(async {
+            let listener = TcpListener::bind("[::1]:0").await.unwrap();
+            let addr = listener.local_addr().unwrap();
+            let mut incoming = listener.incoming();
+            incoming.how = How::OneByOne(Op::on(incoming.fd, op::Accept::new()));
+            for _ in 0..3 {
+                let client = TcpStream::connect(addr).await.unwrap();
+                let server = incoming.next().await.unwrap().unwrap();
+                assert_eq!(server.peer_addr().unwrap(), client.local_addr().unwrap());
+            }
+            listener.close().await.unwrap();
+            assert!(incoming.next().await.is_none());
+            assert!(incoming.is_terminated());
+        });
+    }
+
+    #[test]
+    fn a_socket_that_does_not_listen_says_so_and_does_not_spin() {
+        runtime::Runtime::new().unwrap().block_on(async {
+            let socket = crate::TcpSocket::new_v4().await.unwrap();
+            let fd = std::os::fd::AsFd::as_fd(&socket)
+                .try_clone_to_owned()
+                .unwrap();
+            let listener = TcpListener::from(fd);
+            let mut incoming = listener.incoming();
+            let error = incoming.next().await.unwrap().unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        });
     }
 }

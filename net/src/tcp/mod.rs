@@ -4,10 +4,12 @@
 //! | --- | --- |
 //! | `listener`, `accept` | [`TcpListener`]; its futures [`Accept`] and [`Incoming`] |
 //! | `stream`, `options`, `convert` | [`TcpStream`]: reading and writing; its settings; from and to `std` |
+//! | `connect` | [`TcpStream::connect`]; the future [`Connect`] |
 //! | `split` | the two halves of a stream |
-//! | `socket` | [`TcpSocket`], a socket before its connection; [`Connect`] |
+//! | `socket` | [`TcpSocket`], a socket before its connection |
 
 mod accept;
+mod connect;
 mod convert;
 mod listener;
 mod options;
@@ -24,8 +26,9 @@ use annulet_driver::Fd;
 use socket2::{SockAddr, SockRef};
 
 pub use self::accept::{Accept, Incoming};
+pub use self::connect::Connect;
 pub use self::listener::TcpListener;
-pub use self::socket::{Connect, TcpSocket};
+pub use self::socket::TcpSocket;
 pub use self::split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 pub use self::stream::TcpStream;
 

@@ -132,8 +132,11 @@ impl TcpStream {
     }
 
     /// What closing does with bytes the peer has not acknowledged (`SO_LINGER`): `None`, the default, sends them
-    /// in the background; `Some` makes `close(2)` wait for so long, in whole seconds, on a thread of the kernel's;
-    /// `Some` of zero discards them and resets the connection.
+    /// in the background; `Some` of zero discards them and resets the connection.
+    ///
+    /// `Some` of more, in whole seconds, makes the kernel wait for the acknowledgement inside `close(2)`, which holds
+    /// up the whole thread. Better end writing by [`shutdown`](TcpStream::shutdown) and read until the peer
+    /// has closed.
     ///
     /// # Errors
     ///

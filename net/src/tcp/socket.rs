@@ -1,21 +1,17 @@
 //! A TCP socket before it listens or connects.
 
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
 
-use annulet_driver::{CancelToken, Fd, Op, op};
+use annulet_driver::{Fd, Op, op};
 use socket2::{Domain, Protocol, TcpKeepalive, Type};
 
-use super::{TcpListener, TcpStream, ip_addr, with_socket};
+use super::{Connect, TcpListener, ip_addr, with_socket};
 
 /// A TCP socket that neither listens nor is connected yet: for options that must be set before.
 ///
-/// [`TcpListener::bind`] and [`TcpStream::connect`] suffice where the defaults do.
+/// [`TcpListener::bind`] and [`TcpStream::connect`](super::TcpStream::connect) suffice where the defaults do.
 ///
 /// # Examples
 ///
@@ -135,11 +131,7 @@ impl TcpSocket {
     ///
     /// If awaited outside a runtime.
     pub fn connect(self, addr: SocketAddr) -> Connect {
-        let op = Op::on(&self.fd, op::Connect::new(addr.into()));
-        Connect {
-            fd: Some(self.fd),
-            op,
-        }
+        Connect::new(self.fd, addr)
     }
 
     /// The address it is bound to.
@@ -241,7 +233,7 @@ impl TcpSocket {
         with_socket(&self.fd, |socket| Ok(socket.recv_buffer_size()? as u32))
     }
 
-    /// As [`TcpStream::set_nodelay`]; accepted connections inherit it from their listener.
+    /// As [`TcpStream::set_nodelay`](super::TcpStream::set_nodelay); accepted connections inherit it from their listener.
     ///
     /// # Errors
     ///
@@ -250,7 +242,7 @@ impl TcpSocket {
         with_socket(&self.fd, |socket| socket.set_tcp_nodelay(nodelay))
     }
 
-    /// As [`TcpStream::set_keepalive`]; accepted connections inherit it from their listener.
+    /// As [`TcpStream::set_keepalive`](super::TcpStream::set_keepalive); accepted connections inherit it from their listener.
     ///
     /// # Errors
     ///
@@ -269,49 +261,5 @@ impl AsRawFd for TcpSocket {
 impl AsFd for TcpSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
-    }
-}
-
-/// The future of [`TcpSocket::connect`].
-///
-/// # Cancel safety
-///
-/// If it is dropped, or fails, the socket is closed: a connection attempt that was given up leaves a socket in
-/// no state to try again.
-#[derive(Debug)]
-#[must_use = "nothing is connected until it is awaited"]
-pub struct Connect {
-    fd: Option<Fd>,
-    op: Op<op::Connect>,
-}
-
-impl Connect {
-    /// Gives up after `duration`, counted from the first poll: it fails with
-    /// [`TimedOut`](io::ErrorKind::TimedOut).
-    pub fn timeout(mut self, duration: Duration) -> Connect {
-        self.op = self.op.timeout(duration);
-        self
-    }
-
-    /// Gives up at `instant`; otherwise as [`timeout`](Connect::timeout).
-    pub fn deadline(mut self, instant: Instant) -> Connect {
-        self.op = self.op.deadline(instant);
-        self
-    }
-
-    /// Lets `token` cancel it: it then fails as [cancelled](annulet_driver::is_cancelled).
-    pub fn cancel_with(mut self, token: &CancelToken) -> Connect {
-        self.op = self.op.cancel_with(token);
-        self
-    }
-}
-
-impl Future for Connect {
-    type Output = io::Result<TcpStream>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<TcpStream>> {
-        let connected = ready!(Pin::new(&mut self.op).poll(cx));
-        let fd = self.fd.take().expect("polled after it had resolved");
-        Poll::Ready(connected.map(|()| TcpStream::new(fd)))
     }
 }

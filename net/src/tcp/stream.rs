@@ -1,16 +1,13 @@
-//! A connection: making it, reading, writing, ending it. Its settings are in [`options`](super::options), its
-//! conversions in [`convert`](super::convert).
+//! A connection: reading, writing, ending it. Making it is in [`connect`](super::connect), its settings are in
+//! [`options`](super::options), its conversions in [`convert`](super::convert).
 
 use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::time::{Duration, Instant};
 
 use annulet_driver::op::{self, Readv, Recv, RecvExact, Send, SendAll, Writev};
 use annulet_driver::{Close, Fd, IoBuf, IoBufMut, IoVectoredBuf, IoVectoredBufMut, Op};
 
-use super::{OwnedReadHalf, OwnedWriteHalf, TcpSocket, ip_addr, with_socket};
-use crate::ToSocketAddrs;
-use crate::addrs::Addrs;
+use super::{OwnedReadHalf, OwnedWriteHalf, ip_addr, with_socket};
 use crate::limit::Limit;
 
 /// `MSG_PEEK` of `recv(2)`.
@@ -55,103 +52,6 @@ impl TcpStream {
             read_limit: Limit::default(),
             write_limit: Limit::default(),
         }
-    }
-
-    /// Connects to `addr`; several addresses are tried in turn.
-    ///
-    /// For a time limit see [`connect_timeout`](TcpStream::connect_timeout), for options that must be set before,
-    /// and for a cancel token, [`TcpSocket::connect`].
-    ///
-    /// # Errors
-    ///
-    /// For each address what `socket(2)` and `connect(2)` report: `ConnectionRefused`, `HostUnreachable`,
-    /// `TimedOut` (after the kernel's own patience of about two minutes); the last error if all addresses fail.
-    /// `InvalidInput` if there is no address. What the look-up of a name reports.
-    ///
-    /// # Cancel safety
-    ///
-    /// A dropped future leaves nothing open.
-    ///
-    /// # Panics
-    ///
-    /// If awaited outside a runtime.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # fn main() -> std::io::Result<()> { runtime::Runtime::new()?.block_on(async {
-    /// use runtime::net::{TcpListener, TcpStream};
-    ///
-    /// let listener = TcpListener::bind("localhost:0").await?;
-    /// let stream = TcpStream::connect(("localhost", listener.local_addr()?.port())).await?;
-    /// assert_eq!(stream.peer_addr()?, listener.local_addr()?);
-    /// # Ok(()) }) }
-    /// ```
-    pub async fn connect(addr: impl ToSocketAddrs) -> io::Result<TcpStream> {
-        TcpStream::connect_to(addr.resolve(), None).await
-    }
-
-    /// As [`connect`](TcpStream::connect), but gives up after `duration`: the look-up of a name and all attempts
-    /// together.
-    ///
-    /// # Errors
-    ///
-    /// [`TimedOut`](io::ErrorKind::TimedOut) if it takes longer; `InvalidInput` for a duration of zero; those of
-    /// [`connect`](TcpStream::connect).
-    ///
-    /// # Cancel safety
-    ///
-    /// A dropped future leaves nothing open.
-    ///
-    /// # Panics
-    ///
-    /// If awaited outside a runtime.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # fn main() -> std::io::Result<()> { runtime::Runtime::new()?.block_on(async {
-    /// use runtime::net::{TcpListener, TcpStream};
-    /// use std::time::Duration;
-    ///
-    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// let addr = listener.local_addr()?;
-    /// let stream = TcpStream::connect_timeout(addr, Duration::from_secs(5)).await?;
-    /// # drop(stream);
-    /// # Ok(()) }) }
-    /// ```
-    pub async fn connect_timeout(
-        addr: impl ToSocketAddrs,
-        duration: Duration,
-    ) -> io::Result<TcpStream> {
-        if duration.is_zero() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "a timeout of zero leaves no time to connect",
-            ));
-        }
-        // One that is beyond the clock's end is none.
-        let deadline = Instant::now().checked_add(duration);
-        TcpStream::connect_to(addr.resolve(), deadline).await
-    }
-
-    async fn connect_to(addrs: Addrs, deadline: Option<Instant>) -> io::Result<TcpStream> {
-        let mut last = None;
-        for addr in addrs.found(deadline).await? {
-            let connect = TcpSocket::for_addr(addr).await?.connect(addr);
-            let connected = match deadline {
-                Some(instant) => connect.deadline(instant).await,
-                None => connect.await,
-            };
-            match connected {
-                Ok(stream) => return Ok(stream),
-                Err(error) => last = Some(error),
-            }
-            if deadline.is_some_and(|instant| instant <= Instant::now()) {
-                break;
-            }
-        }
-        Err(last.unwrap_or_else(|| io::ErrorKind::InvalidInput.into()))
     }
 
     /// Receives into the buffer's room (all of a `Vec`'s capacity), at least one byte: what is there, or
