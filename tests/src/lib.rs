@@ -71,7 +71,7 @@ mod sockets;
 pub use canary::{Arena, Canary};
 pub use fork::{block_usr1, in_fork, wait_for_usr1};
 pub use order::{driver, metrics, poll_now, poll_once, submitted, until, within_a_turn};
-pub use process::{fds, raise_descriptor_limit, resident_bytes, threads};
+pub use process::{fds, forget_on_purpose, raise_descriptor_limit, resident_bytes, threads};
 pub use rings::Ring;
 pub use run::{alone, here, skip, watchdog};
 pub use sockets::{pipe, socket_pair, tcp_listener};

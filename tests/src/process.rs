@@ -1,6 +1,7 @@
 //! What this process holds. Only for tests that are `alone`.
 
 use std::os::fd::RawFd;
+use std::sync::Mutex;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
@@ -69,4 +70,18 @@ pub fn raise_descriptor_limit() -> usize {
     now.map_or(usize::MAX, |limit| {
         usize::try_from(limit).unwrap_or(usize::MAX)
     })
+}
+
+/// Keeps `value` for ever, where a leak checker sees that this is meant.
+///
+/// # Panics
+///
+/// Never.
+pub fn forget_on_purpose<T: 'static>(value: T) {
+    static FORGOTTEN: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+    let address = std::ptr::from_mut(Box::leak(Box::new(value))) as usize;
+    FORGOTTEN
+        .lock()
+        .expect("nothing panics under this lock")
+        .push(address);
 }
