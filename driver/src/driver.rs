@@ -16,7 +16,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use io_uring::squeue::Flags;
@@ -369,7 +369,7 @@ impl Driver {
         }
         let settled = self.core().slots.settle(completion);
         match settled {
-            Settled::Stale | Settled::Noted => {}
+            Settled::Noted => {}
             Settled::Wake(waker) => self.inner.ready.borrow_mut().push(waker),
             Settled::Done(done) => self.follow(done),
             Settled::Orphan(key) => self.discard(key, true),
@@ -412,7 +412,7 @@ impl Driver {
             self.follow(done);
         }
         let (fd, lane) = (orphan.fd.take(), orphan.lane.take());
-        self.core().slots.give_back(orphan);
+        self.core().slots.give_back(&orphan);
         let Some(fd) = fd else {
             return;
         };
@@ -440,18 +440,9 @@ impl Driver {
 
     // --- a future's side ------------------------------------------------------------------------
 
-    pub(crate) fn poll_slot(&self, key: Key, cx: &Context<'_>) -> Poll<()> {
-        let (polled, replaced) = self.core().slots.poll(key, cx);
-        drop(replaced);
-        polled
-    }
-
     /// An operation's future is gone while it is in flight, or before its result was taken.
     pub(crate) fn abandon(&self, key: Key) {
-        let (orphaned, waker) = {
-            let mut core = self.core();
-            (core.slots.orphan(key), core.slots.take_waker(key))
-        };
+        let (orphaned, waker) = self.core().slots.orphan(key);
         drop(waker);
         match orphaned {
             Orphaned::Gone | Orphaned::Kept => {}

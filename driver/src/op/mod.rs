@@ -697,15 +697,15 @@ impl<T: Operation> Op<T> {
         let Phase::Flight { driver, key } = &self.phase else {
             panic!("{} was polled after it had resolved", T::NAME);
         };
-        if driver.poll_slot(*key, cx).is_pending() {
-            return Poll::Pending;
-        }
         // SAFETY: `key` was made by `place` from an operation of this very type `T`.
-        let taken = unsafe { driver.core().slots.take::<T>(*key) };
+        let (polled, replaced) = unsafe { driver.core().slots.poll_take::<T>(*key, cx) };
+        drop(replaced);
+        let Poll::Ready(taken) = polled else {
+            return Poll::Pending;
+        };
         let Phase::Flight { driver, .. } = std::mem::replace(&mut self.phase, Phase::Done) else {
             unreachable!("looked at above");
         };
-        let taken = taken.expect("a finished slot keeps its operation until its future takes it");
         Poll::Ready((driver, taken))
     }
 

@@ -16,18 +16,25 @@ const LARGE: usize = 1024;
 const CHUNK: usize = 64;
 const ALIGN: usize = 16;
 
-/// A lent piece of memory, and where it goes back to.
+/// The kind of cell a value goes into; known from its type.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Cell {
-    pub(super) ptr: NonNull<u8>,
-    class: Class,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Class {
+pub(super) enum Class {
     Small,
     Large,
     Own(Layout),
+}
+
+impl Class {
+    /// The smallest kind that a value of this layout fits into.
+    pub(super) const fn of(layout: Layout) -> Class {
+        if layout.size() <= SMALL && layout.align() <= ALIGN {
+            Class::Small
+        } else if layout.size() <= LARGE && layout.align() <= ALIGN {
+            Class::Large
+        } else {
+            Class::Own(layout)
+        }
+    }
 }
 
 /// All cells of one driver.
@@ -38,36 +45,26 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// Lends a cell that a value of this layout fits into.
-    pub(super) fn lend(&mut self, layout: Layout) -> Cell {
-        let fits = |size| layout.size() <= size && layout.align() <= ALIGN;
-        if fits(SMALL) {
-            Cell {
-                ptr: self.small.lend(),
-                class: Class::Small,
-            }
-        } else if fits(LARGE) {
-            Cell {
-                ptr: self.large.lend(),
-                class: Class::Large,
-            }
-        } else {
-            Cell {
-                ptr: allocate(layout),
-                class: Class::Own(layout),
-            }
+    /// Lends a cell.
+    #[inline]
+    pub(super) fn lend(&mut self, class: Class) -> NonNull<u8> {
+        match class {
+            Class::Small => self.small.lend(),
+            Class::Large => self.large.lend(),
+            Class::Own(layout) => allocate(layout),
         }
     }
 
     /// # Safety
     ///
-    /// `cell` was lent by this store, is given back once, and nobody uses it any more.
-    pub(super) unsafe fn give_back(&mut self, cell: Cell) {
-        match cell.class {
-            Class::Small => self.small.free.push(cell.ptr),
-            Class::Large => self.large.free.push(cell.ptr),
+    /// `cell` was lent by this store for `class`, is given back once, and nobody uses it any more.
+    #[inline]
+    pub(super) unsafe fn give_back(&mut self, cell: NonNull<u8>, class: Class) {
+        match class {
+            Class::Small => self.small.free.push(cell),
+            Class::Large => self.large.free.push(cell),
             // SAFETY: `lend` allocated it with this very layout; the caller is done with it.
-            Class::Own(layout) => unsafe { dealloc(cell.ptr.as_ptr(), layout) },
+            Class::Own(layout) => unsafe { dealloc(cell.as_ptr(), layout) },
         }
     }
 }
@@ -84,10 +81,16 @@ impl<const SIZE: usize> Pool<SIZE> {
         Layout::from_size_align(SIZE * CHUNK, ALIGN).expect("a constant, valid layout")
     }
 
+    #[inline]
     fn lend(&mut self) -> NonNull<u8> {
-        if let Some(cell) = self.free.pop() {
-            return cell;
+        match self.free.pop() {
+            Some(cell) => cell,
+            None => self.lend_of_new_chunk(),
         }
+    }
+
+    #[cold]
+    fn lend_of_new_chunk(&mut self) -> NonNull<u8> {
         let chunk = allocate(Self::layout());
         self.chunks.push(chunk);
         // The list of free cells never grows in `give_back`: it has room for every cell there is.

@@ -1,0 +1,105 @@
+//! Operations without their type: what is in a cell, and how it ends when nobody waits for it.
+
+use std::alloc::Layout;
+use std::collections::VecDeque;
+use std::io;
+use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
+
+use io_uring::types::Timespec;
+
+use super::Done;
+use super::memory::Class;
+use crate::fd::{FdRef, Lane};
+use crate::op::{Operation, Origin, Success};
+
+/// What a cell holds: the deadline the kernel reads at submission, then the operation.
+#[repr(C)]
+pub(super) struct Body<T> {
+    pub(super) timespec: Timespec,
+    pub(super) op: ManuallyDrop<T>,
+}
+
+/// The type-erased half of an operation.
+pub(super) struct Vtable {
+    /// The kind of cell it lives in.
+    pub(super) class: Class,
+    /// Moves the operation out of its cell and gives it the completion nobody waits for.
+    discard: unsafe fn(*mut u8, io::Result<Success>, Origin<'_>),
+    /// Gives one of several completions nobody waits for to the operation.
+    discard_more: unsafe fn(*mut u8, Success, Origin<'_>),
+}
+
+pub(super) trait HasVtable: Operation {
+    const VTABLE: Vtable = Vtable {
+        class: Class::of(Layout::new::<Body<Self>>()),
+        discard: discard::<Self>,
+        discard_more: discard_more::<Self>,
+    };
+}
+impl<T: Operation> HasVtable for T {}
+
+/// # Safety
+///
+/// `ptr` is a cell holding a live `Body<T>` that nobody uses afterwards.
+unsafe fn discard<T: Operation>(ptr: *mut u8, result: io::Result<Success>, origin: Origin<'_>) {
+    // SAFETY: the caller's; the value is read once and the cell given up.
+    let body = unsafe { ptr.cast::<Body<T>>().read() };
+    ManuallyDrop::into_inner(body.op).discard(result, origin);
+}
+
+/// # Safety
+///
+/// `ptr` is a cell holding a live `Body<T>`, borrowed by nobody else.
+unsafe fn discard_more<T: Operation>(ptr: *mut u8, success: Success, origin: Origin<'_>) {
+    // SAFETY: the caller's.
+    let body = unsafe { &mut *ptr.cast::<Body<T>>() };
+    body.op.discard_more(success, origin);
+}
+
+/// What an operation whose future is gone needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Orphaned {
+    /// Nothing: there is no such operation any more.
+    Gone,
+    /// Nothing: it runs on, and what it brings is kept.
+    Kept,
+    /// To be cancelled.
+    ToCancel,
+    /// To be discarded: it has completed.
+    ToDiscard,
+}
+
+/// An operation whose future is gone, out of its slot, on its way to being discarded.
+pub(crate) struct Orphan {
+    pub(super) cell: NonNull<u8>,
+    pub(super) vtable: &'static Vtable,
+    /// `None` once discarded.
+    pub(super) result: Option<io::Result<Success>>,
+    pub(super) more: VecDeque<Success>,
+    pub(crate) fd: Option<FdRef>,
+    pub(crate) lane: Option<Lane>,
+    pub(crate) done: Option<Done>,
+}
+
+impl Orphan {
+    /// Lets the operation give back what its completions brought. Runs user code, the `Drop` of buffers; a
+    /// panic there is caught. `false`: there was one.
+    pub(crate) fn discard_quietly(&mut self) -> bool {
+        catch_unwind(AssertUnwindSafe(|| self.discard())).is_ok()
+    }
+
+    fn discard(&mut self) {
+        let Some(result) = self.result.take() else {
+            return;
+        };
+        let (origin, cell) = (Origin(self.fd.as_ref()), self.cell.as_ptr());
+        for success in std::mem::take(&mut self.more) {
+            // SAFETY: the operation is in the cell still, and this is its only owner.
+            unsafe { (self.vtable.discard_more)(cell, success, origin) };
+        }
+        // SAFETY: as above; `result` is taken once, so this moves the operation out once.
+        unsafe { (self.vtable.discard)(cell, result, origin) };
+    }
+}

@@ -1,0 +1,201 @@
+//! One slot: who waits for an operation, and what has become of it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::ptr::NonNull;
+use std::rc::Rc;
+use std::task::Waker;
+
+use super::orphan::Vtable;
+use crate::cancel::TokenInner;
+use crate::fd::{FdRef, Lane, NONE};
+use crate::op::{Ended, Success};
+
+/// The bit of `user_data` that marks a completion as that of the slot's `LINK_TIMEOUT`.
+const TIMEOUT_BIT: u64 = 1 << 31;
+
+/// An operation's number: where its slot is, and which of the slot's tenants it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Key {
+    pub(super) index: u32,
+    pub(super) generation: u32,
+}
+
+impl Key {
+    /// # Panics
+    ///
+    /// If the index does not fit beside the timeout's bit.
+    pub(super) fn new(index: usize, generation: u32) -> Key {
+        assert!(
+            (index as u64) < TIMEOUT_BIT,
+            "more than 2^31 operations in flight on one thread"
+        );
+        Key {
+            index: index as u32,
+            generation,
+        }
+    }
+
+    pub(crate) fn user_data(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    pub(crate) fn timeout_user_data(self) -> u64 {
+        self.user_data() | TIMEOUT_BIT
+    }
+
+    /// The key, and whether the completion is its timeout's.
+    pub(super) fn from_user_data(user_data: u64) -> (Key, bool) {
+        let index = (user_data & (TIMEOUT_BIT - 1)) as u32;
+        let key = Key {
+            index,
+            generation: (user_data >> 32) as u32,
+        };
+        (key, user_data & TIMEOUT_BIT != 0)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The kernel may still touch the cell.
+    InFlight,
+    /// The last completion has come; the operation waits to be taken out.
+    Done,
+    /// The operation is out; only its timeout's completion is still to come.
+    Spent,
+}
+
+/// The `LINK_TIMEOUT` of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Deadline {
+    None,
+    /// Its completion is still to come.
+    Armed,
+    /// It fired: the operation was cancelled because of it.
+    Fired,
+    /// The operation won.
+    Over,
+}
+
+/// What the slab holds for an operation. Kept small: one is written for every operation.
+pub(super) struct Slot {
+    pub(super) generation: u32,
+    pub(super) phase: Phase,
+    pub(super) deadline: Deadline,
+    pub(super) orphaned: bool,
+    pub(super) cancelled: bool,
+    /// Runs on when its future is dropped.
+    pub(super) keep: bool,
+    /// It is in its descriptor's list.
+    pub(super) listed: bool,
+    /// The lane to give up when the result is taken.
+    pub(super) lane: Option<Lane>,
+    /// The result is kept raw until somebody asks.
+    pub(super) result: i32,
+    pub(super) flags: u32,
+    /// Neighbours in the descriptor's list, if listed.
+    pub(super) next: u32,
+    pub(super) prev: u32,
+    /// What few operations have: an index into the slots' list of [`Rare`], or `NONE`.
+    pub(super) rare: u32,
+    pub(super) waker: Option<Waker>,
+    pub(super) cell: NonNull<u8>,
+    pub(super) vtable: &'static Vtable,
+    pub(super) fd: Option<FdRef>,
+}
+
+/// What only linked, cancellable and multishot operations have.
+#[derive(Default)]
+pub(super) struct Rare {
+    /// Neighbours in the chain of linked operations.
+    pub(super) chain_next: Option<Key>,
+    pub(super) chain_prev: Option<Key>,
+    pub(super) token: Option<Rc<TokenInner>>,
+    /// Completions of a multishot operation that nobody has taken yet.
+    pub(super) more: VecDeque<Success>,
+}
+
+impl Slot {
+    pub(super) fn in_flight(
+        generation: u32,
+        cell: NonNull<u8>,
+        vtable: &'static Vtable,
+        fd: Option<FdRef>,
+        lane: Option<Lane>,
+        keep: bool,
+    ) -> Slot {
+        Slot {
+            generation,
+            phase: Phase::InFlight,
+            deadline: Deadline::None,
+            orphaned: false,
+            cancelled: false,
+            keep,
+            listed: false,
+            lane,
+            result: 0,
+            flags: 0,
+            next: NONE,
+            prev: NONE,
+            rare: NONE,
+            waker: None,
+            cell,
+            vtable,
+            fd,
+        }
+    }
+
+    #[inline]
+    pub(super) fn outcome(&self) -> io::Result<Success> {
+        match u32::try_from(self.result) {
+            Ok(value) => Ok(Success {
+                value,
+                flags: self.flags,
+                ended: self.ended(),
+            }),
+            Err(_) => Err(self.error(-self.result)),
+        }
+    }
+
+    fn ended(&self) -> Ended {
+        match (self.deadline, self.cancelled) {
+            (Deadline::Fired, _) => Ended::TimedOut,
+            (_, true) => Ended::Cancelled,
+            _ => Ended::Itself,
+        }
+    }
+
+    /// A cancelled operation answers `ECANCELED`; one that ran on a kernel worker `EINTR` or one of the
+    /// kernel's private restart codes (`ERESTARTSYS` 512 to `ERESTART_RESTARTBLOCK` 516).
+    #[cold]
+    fn error(&self, errno: i32) -> io::Error {
+        let ended = self.ended();
+        match errno {
+            libc::ECANCELED | libc::EINTR | 512..=516 if ended == Ended::TimedOut => {
+                io::ErrorKind::TimedOut.into()
+            }
+            libc::EINTR if ended == Ended::Itself => io::Error::from_raw_os_error(libc::EINTR),
+            libc::ECANCELED | libc::EINTR | 512..=516 => {
+                io::Error::from_raw_os_error(libc::ECANCELED)
+            }
+            errno => io::Error::from_raw_os_error(errno),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_survives_user_data_with_and_without_the_timeouts_bit() {
+        let key = Key::new(0x7fff_ffff, u32::MAX);
+        assert_eq!(Key::from_user_data(key.user_data()), (key, false));
+        assert_eq!(Key::from_user_data(key.timeout_user_data()), (key, true));
+    }
+
+    #[test]
+    fn a_slot_stays_small() {
+        assert!(size_of::<Slot>() <= 80, "{}", size_of::<Slot>());
+    }
+}
