@@ -63,6 +63,23 @@ impl Accept {
     }
 
     /// Lets `token` cancel the accept: it then fails as [cancelled](is_cancelled).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> { runtime::Runtime::new()?.block_on(async {
+    /// use runtime::net::TcpListener;
+    /// use runtime::{CancelToken, is_cancelled};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let token = CancelToken::new();
+    /// let stopper = token.clone();
+    /// let stop = runtime::spawn(async move { stopper.cancel().await });
+    /// let accepted = listener.accept().cancel_with(&token).await;
+    /// assert!(is_cancelled(&accepted.unwrap_err()));
+    /// # drop(stop);
+    /// # Ok(()) }) }
+    /// ```
     pub fn cancel_with(self, token: &CancelToken) -> Accept {
         Accept {
             op: self.op.cancel_with(token),

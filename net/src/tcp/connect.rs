@@ -145,6 +145,22 @@ impl Connect {
     }
 
     /// Lets `token` cancel it: it then fails as [cancelled](annulet_driver::is_cancelled).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> { runtime::Runtime::new()?.block_on(async {
+    /// use runtime::net::TcpSocket;
+    /// use runtime::{CancelToken, is_cancelled};
+    ///
+    /// let token = CancelToken::new();
+    /// token.cancel().await;
+    /// let socket = TcpSocket::new_v4().await?;
+    /// let connect = socket.connect("127.0.0.1:9".parse().unwrap());
+    /// let connected = connect.cancel_with(&token).await;
+    /// assert!(is_cancelled(&connected.unwrap_err()));
+    /// # Ok(()) }) }
+    /// ```
     pub fn cancel_with(mut self, token: &CancelToken) -> Connect {
         self.op = self.op.cancel_with(token);
         self

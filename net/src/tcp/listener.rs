@@ -263,6 +263,21 @@ impl TcpListener {
     /// # Cancel safety
     ///
     /// Dropped before it resolves, the listener is closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> { runtime::Runtime::new()?.block_on(async {
+    /// # use runtime::net::TcpListener;
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let (listener, waiting) = match listener.into_std().await {
+    ///     Ok(listener) => (listener, Vec::new()),
+    ///     // An accept was given up, and a connection came for it.
+    ///     Err(error) => error.into_parts().expect("the listener was not closed"),
+    /// };
+    /// # drop((listener, waiting));
+    /// # Ok(()) }) }
+    /// ```
     pub async fn into_std(
         self,
     ) -> Result<net::TcpListener, IntoStdError<net::TcpListener, Vec<TcpStream>>> {

@@ -49,6 +49,21 @@ impl TcpStream {
     /// # Errors
     ///
     /// `InvalidInput` for a limit of zero.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> { runtime::Runtime::new()?.block_on(async {
+    /// # use runtime::net::{TcpListener, TcpStream};
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// use std::time::Duration;
+    ///
+    /// stream.set_write_timeout(Some(Duration::from_secs(30)))?;
+    /// assert_eq!(stream.write_timeout()?, Some(Duration::from_secs(30)));
+    /// assert!(stream.set_write_timeout(Some(Duration::ZERO)).is_err());
+    /// # Ok(()) }) }
+    /// ```
     pub fn set_write_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
         self.write_limit.store(limit)
     }
@@ -77,6 +92,18 @@ impl TcpStream {
     /// # Errors
     ///
     /// What `setsockopt(2)` reports; `EBADF` if the stream is closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> { runtime::Runtime::new()?.block_on(async {
+    /// # use runtime::net::{TcpListener, TcpStream};
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// stream.set_nodelay(true)?;
+    /// assert!(stream.nodelay()?);
+    /// # Ok(()) }) }
+    /// ```
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
         with_socket(&self.fd, |socket| socket.set_tcp_nodelay(nodelay))
     }
@@ -141,6 +168,23 @@ impl TcpStream {
     /// # Errors
     ///
     /// What `setsockopt(2)` reports; `EBADF` if the stream is closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> { runtime::Runtime::new()?.block_on(async {
+    /// # use runtime::net::{TcpListener, TcpStream};
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (peer, _) = listener.accept().await?;
+    /// use std::time::Duration;
+    ///
+    /// stream.set_linger(Some(Duration::ZERO))?;
+    /// stream.close().await?;
+    /// let (result, _) = peer.read([0; 1]).await;
+    /// assert_eq!(result.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+    /// # Ok(()) }) }
+    /// ```
     pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
         with_socket(&self.fd, |socket| socket.set_linger(linger))
     }
@@ -159,6 +203,18 @@ impl TcpStream {
     /// # Errors
     ///
     /// `InvalidInput` if it is not within 1..=255; `EBADF` if the stream is closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> { runtime::Runtime::new()?.block_on(async {
+    /// # use runtime::net::{TcpListener, TcpStream};
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// stream.set_ttl(1)?;
+    /// assert_eq!(stream.ttl()?, 1);
+    /// # Ok(()) }) }
+    /// ```
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
         with_socket(&self.fd, |socket| socket.set_ttl_v4(ttl))
     }
@@ -177,6 +233,17 @@ impl TcpStream {
     /// # Errors
     ///
     /// `EBADF` if the stream is closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> { runtime::Runtime::new()?.block_on(async {
+    /// # use runtime::net::{TcpListener, TcpStream};
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// assert!(stream.take_error()?.is_none());
+    /// # Ok(()) }) }
+    /// ```
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         with_socket(&self.fd, |socket| socket.take_error())
     }

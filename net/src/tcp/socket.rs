@@ -130,6 +130,24 @@ impl TcpSocket {
     /// # Panics
     ///
     /// If awaited outside a runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> { runtime::Runtime::new()?.block_on(async {
+    /// use runtime::net::{TcpListener, TcpSocket};
+    /// use std::time::Duration;
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let socket = TcpSocket::new_v4().await?;
+    /// socket.bind("127.0.0.2:0".parse().unwrap()).await?;
+    /// let stream = socket
+    ///     .connect(listener.local_addr()?)
+    ///     .timeout(Duration::from_secs(5))
+    ///     .await?;
+    /// assert_eq!(stream.local_addr()?.ip().to_string(), "127.0.0.2");
+    /// # Ok(()) }) }
+    /// ```
     pub fn connect(self, addr: SocketAddr) -> Connect {
         Connect::new(self.fd, addr)
     }
@@ -168,6 +186,24 @@ impl TcpSocket {
     /// # Errors
     ///
     /// What `setsockopt(2)` reports.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> { runtime::Runtime::new()?.block_on(async {
+    /// use runtime::net::TcpSocket;
+    ///
+    /// let mut addr = "127.0.0.1:0".parse().unwrap();
+    /// let mut listeners = Vec::new();
+    /// for _ in 0..4 {
+    ///     let socket = TcpSocket::new_v4().await?;
+    ///     socket.set_reuseport(true)?;
+    ///     socket.bind(addr).await?;
+    ///     addr = socket.local_addr()?;
+    ///     listeners.push(socket.listen(1024).await?);
+    /// }
+    /// # Ok(()) }) }
+    /// ```
     pub fn set_reuseport(&self, reuseport: bool) -> io::Result<()> {
         with_socket(&self.fd, |socket| socket.set_reuse_port(reuseport))
     }
@@ -187,6 +223,20 @@ impl TcpSocket {
     /// # Errors
     ///
     /// What `setsockopt(2)` reports.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> { runtime::Runtime::new()?.block_on(async {
+    /// use runtime::net::TcpSocket;
+    ///
+    /// let socket = TcpSocket::new_v6().await?;
+    /// socket.set_only_v6(true)?;
+    /// socket.bind("[::]:0".parse().unwrap()).await?;
+    /// let listener = socket.listen(1024).await?;
+    /// # drop(listener);
+    /// # Ok(()) }) }
+    /// ```
     pub fn set_only_v6(&self, only_v6: bool) -> io::Result<()> {
         with_socket(&self.fd, |socket| socket.set_only_v6(only_v6))
     }

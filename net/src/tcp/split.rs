@@ -137,6 +137,21 @@ impl OwnedWriteHalf {
     }
 
     /// Drops the half without ending writing: the connection stays as it is while the read half lives.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> { runtime::Runtime::new()?.block_on(async {
+    /// # use runtime::net::{TcpListener, TcpStream};
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (peer, _) = listener.accept().await?;
+    /// let (reader, writer) = stream.into_split();
+    /// writer.forget();
+    /// peer.write_all("one way").await.0?;
+    /// assert_eq!(reader.read([0; 64]).await.0?, 7);
+    /// # Ok(()) }) }
+    /// ```
     pub fn forget(mut self) {
         self.ends_writing = false;
     }
