@@ -434,6 +434,19 @@ fn a_remote_spawn_runs_and_is_dropped_on_the_owners_thread() {
 }
 
 #[test]
+fn what_other_threads_leave_is_taken_in_the_order_it_came() {
+    let local = local();
+    let remote = local.remote();
+    let (send, receive) = mpsc::channel();
+    for i in 0..10 {
+        let send = send.clone();
+        drop(remote.spawn(async move { send.send(i).unwrap() }));
+    }
+    run(&local);
+    assert!(receive.try_iter().eq(0..10));
+}
+
+#[test]
 fn a_remote_spawn_may_make_a_future_that_is_not_send() {
     let local = local();
     let remote = local.remote();

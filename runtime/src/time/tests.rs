@@ -269,7 +269,7 @@ fn dropping_a_sleep_takes_it_out_and_resetting_moves_it() {
 }
 
 #[test]
-fn polling_again_with_the_same_waker_does_not_clone_it() {
+fn the_waker_of_the_last_poll_is_the_one_kept_and_woken() {
     let watch = Stopwatch::new();
     let wakes = Arc::new(Wakes::default());
     let waker = Waker::from(Arc::clone(&wakes));

@@ -6,7 +6,8 @@ use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::task::{Poll, Waker};
 
-use super::{Header, Phase, current, enqueue, guarded, release, wake_remote};
+use super::waker::{enqueue, wake_remote};
+use super::{Header, Phase, current, guarded, release};
 use crate::task::join::JoinError;
 use crate::task::state::{CANCEL, COMPLETE, JOIN_WAKER, REMOTE};
 
