@@ -562,6 +562,31 @@ fn a_hundred_thousand_tasks_live_at_once() {
 }
 
 #[test]
+fn recycled_memory_serves_only_its_own_size() {
+    fn filled<const N: usize>(local: &Local, byte: u8) -> JoinHandle<bool> {
+        let bytes = [byte; N];
+        local.spawn(async move {
+            yield_now().await;
+            std::hint::black_box(&bytes).iter().all(|&is| is == byte)
+        })
+    }
+
+    let local = local();
+    for round in 0..3 {
+        let mut handles = Vec::new();
+        for byte in 0..100 {
+            handles.push(filled::<8>(&local, byte + round));
+            handles.push(filled::<900>(&local, byte));
+            handles.push(filled::<100>(&local, !byte));
+            handles.push(filled::<5000>(&local, byte + round));
+            handles.push(filled::<400>(&local, !byte));
+        }
+        run(&local);
+        assert!(handles.iter_mut().all(|handle| result(handle).unwrap()));
+    }
+}
+
+#[test]
 fn every_cell_is_freed_once_wherever_its_last_reference_goes() {
     // The cells keep the executor's shared part alive, and that the unparker: gone means that all were freed.
     let pokes = Arc::new(Pokes::default());
