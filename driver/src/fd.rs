@@ -10,6 +10,7 @@
 //! | `QUEUED` (a lane) | somebody waits for the lane; under the lock | `enqueue` | `release`, `leave` |
 //! | `KEPT` | something arrived for a future that was gone; under the lock | `keep` | `serve` |
 //! | `BORROWED` | `as_fd` was called: the number must outlive the close | `as_fd` | never |
+//! | `LINGERS` | closing may block: a kernel worker does it | `set_lingers` | `set_lingers` |
 //! | `CLOSING` | no operation begins any more | `close` | a chain whose close did not run |
 //! | `CLOSED` | the kernel has let go | [`Shared::closed`] | never |
 //!
@@ -49,6 +50,7 @@ const READ_BUSY: u32 = 1 << 27;
 const WRITE_BUSY: u32 = 1 << 26;
 const READ_QUEUED: u32 = 1 << 25;
 const WRITE_QUEUED: u32 = 1 << 24;
+const LINGERS: u32 = 1 << 23;
 
 /// What a slot, or an operation not yet started, holds of a descriptor.
 pub(crate) type FdRef = Arc<Shared>;
@@ -177,6 +179,10 @@ impl Shared {
 
     fn is_closed(&self) -> bool {
         self.state.load(Acquire) & CLOSED != 0
+    }
+
+    pub(crate) fn lingers(&self) -> bool {
+        self.state.load(Acquire) & LINGERS != 0
     }
 
     /// Counts an operation in, and takes its lane.
@@ -620,6 +626,18 @@ impl Fd {
         self.shared.close();
         Close {
             shared: Some(self.shared.clone()),
+        }
+    }
+
+    /// Says whether closing the descriptor may block, as it does for a socket with `SO_LINGER`.
+    ///
+    /// Then the close is left to a worker of the kernel's: `IORING_OP_CLOSE` otherwise runs, and blocks, on the
+    /// thread that submits it, as Linux 6.18 has it. `false` by default.
+    pub fn set_lingers(&self, lingers: bool) {
+        if lingers {
+            self.shared.state.fetch_or(LINGERS, AcqRel);
+        } else {
+            self.shared.state.fetch_and(!LINGERS, AcqRel);
         }
     }
 

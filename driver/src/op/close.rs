@@ -52,10 +52,13 @@ unsafe impl Operation for CloseOwned {
     }
 
     fn entry(&mut self, _fd: RawFd) -> squeue::Entry {
-        opcode::Close::new(types::Fd(
-            self.owned.as_ref().map_or(-1, AsRawFd::as_raw_fd),
-        ))
-        .build()
+        let raw = self.owned.as_ref().map_or(-1, AsRawFd::as_raw_fd);
+        let entry = opcode::Close::new(types::Fd(raw)).build();
+        if self.shared.as_ref().is_some_and(|shared| shared.lingers()) {
+            entry.flags(squeue::Flags::ASYNC)
+        } else {
+            entry
+        }
     }
 
     fn complete(self, result: io::Result<Success>) {

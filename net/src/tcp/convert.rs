@@ -6,15 +6,17 @@ use std::net;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use annulet_driver::{Fd, IntoStdError};
+use socket2::SockRef;
 
 use super::TcpStream;
 
 impl TcpStream {
-    /// Takes a stream of the standard library over, blocking or not, with its time limits.
+    /// Takes a stream of the standard library over, blocking or not, with its time limits and what it does at
+    /// its close.
     ///
     /// # Errors
     ///
-    /// What reading the limits (`getsockopt(2)`) reports.
+    /// What reading these settings (`getsockopt(2)`) reports.
     ///
     /// # Examples
     ///
@@ -29,7 +31,11 @@ impl TcpStream {
     /// ```
     pub fn from_std(stream: net::TcpStream) -> io::Result<TcpStream> {
         let (read, write) = (stream.read_timeout()?, stream.write_timeout()?);
+        let linger = SockRef::from(&stream).linger()?;
         let stream = TcpStream::from(OwnedFd::from(stream));
+        stream
+            .fd
+            .set_lingers(linger.is_some_and(|duration| !duration.is_zero()));
         stream.read_limit.store(read)?;
         stream.write_limit.store(write)?;
         Ok(stream)

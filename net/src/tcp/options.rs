@@ -159,11 +159,12 @@ impl TcpStream {
     }
 
     /// What closing does with bytes the peer has not acknowledged (`SO_LINGER`): `None`, the default, sends them
-    /// in the background; `Some` of zero discards them and resets the connection.
+    /// in the background; `Some` of zero discards them and resets the connection; `Some` of more sends them for so
+    /// long, in whole seconds, and discards what is left then.
     ///
-    /// `Some` of more, in whole seconds, makes the kernel wait for the acknowledgement inside `close(2)`, which holds
-    /// up the whole thread. Better end writing by [`shutdown`](TcpStream::shutdown) and read until the peer
-    /// has closed.
+    /// The kernel waits for the latter inside `close(2)`, so the last handle's close is left to a worker of the
+    /// kernel's, and resolves before the waiting is over. To know that the peer has it all, end writing by
+    /// [`shutdown`](TcpStream::shutdown) and read until the peer has closed.
     ///
     /// # Errors
     ///
@@ -186,7 +187,10 @@ impl TcpStream {
     /// # Ok(()) }) }
     /// ```
     pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
-        with_socket(&self.fd, |socket| socket.set_linger(linger))
+        with_socket(&self.fd, |socket| socket.set_linger(linger))?;
+        self.fd
+            .set_lingers(linger.is_some_and(|duration| !duration.is_zero()));
+        Ok(())
     }
 
     /// What [`set_linger`](TcpStream::set_linger) sets.

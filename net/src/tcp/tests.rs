@@ -243,6 +243,24 @@ fn a_connection_without_a_peer_any_more_was_aborted() {
 }
 
 #[test]
+fn a_lingering_close_holds_nobody_up() {
+    block_on(async {
+        const LINGER: Duration = Duration::from_secs(5);
+        let (client, server) = pair().await;
+        client.set_linger(Some(LINGER)).unwrap();
+        // More than the kernel takes while nobody reads: the close has something to wait for.
+        let write = client.write_all(vec![0; 64 << 20]);
+        let stuck = write.timeout(Duration::from_millis(20)).await.0;
+        assert_eq!(kind(stuck), io::ErrorKind::TimedOut);
+        let begun = std::time::Instant::now();
+        client.close().await.unwrap();
+        assert!(begun.elapsed() < LINGER);
+        // Lets the kernel's worker go.
+        server.close().await.unwrap();
+    });
+}
+
+#[test]
 fn a_stream_becomes_stds_and_comes_back() {
     block_on(async {
         let (client, server) = pair().await;
