@@ -1,7 +1,12 @@
-//! A forked child, for what must be shown to work there.
-#![allow(unsafe_code, reason = "fork(2) and sigwait(3) have no safe face")]
+//! A forked child, for what must be shown to work there; and a thread that handles signals.
+#![allow(
+    unsafe_code,
+    reason = "fork(2), sigwait(3) and pthread_kill(3) have no safe face"
+)]
 
+use std::os::unix::thread::JoinHandleExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::JoinHandle;
 
 use rustix::process::{Pid, Signal, WaitOptions, set_parent_process_death_signal, waitpid};
 
@@ -53,6 +58,17 @@ pub fn wait_for_usr1() {
     let (set, mut signal) = (usr1(), 0);
     // SAFETY: a valid set and a number to write to.
     let errno = unsafe { libc::sigwait(&raw const set, &raw mut signal) };
+    assert_eq!(errno, 0);
+}
+
+/// Sends SIGUSR1 to a thread.
+///
+/// # Panics
+///
+/// Never: the thread is there until it is joined.
+pub fn send_usr1<T>(thread: &JoinHandle<T>) {
+    // SAFETY: not joined, and so not gone.
+    let errno = unsafe { libc::pthread_kill(thread.as_pthread_t(), libc::SIGUSR1) };
     assert_eq!(errno, 0);
 }
 

@@ -58,7 +58,7 @@
 //! | `process.rs` | what this process holds: descriptors, threads, memory |
 //! | `sockets.rs` | what scenarios do their I/O on |
 //! | `canary.rs` | buffers that tell of a write after they were freed |
-//! | `fork.rs` | a forked child |
+//! | `fork.rs` | a forked child; a thread that handles signals |
 
 mod canary;
 mod fork;
@@ -69,7 +69,7 @@ mod run;
 mod sockets;
 
 pub use canary::{Arena, Canary};
-pub use fork::{block_usr1, in_fork, wait_for_usr1};
+pub use fork::{block_usr1, in_fork, send_usr1, wait_for_usr1};
 pub use order::{driver, metrics, poll_now, poll_once, submitted, until, within_a_turn};
 pub use process::{fds, forget_on_purpose, raise_descriptor_limit, resident_bytes, threads};
 pub use rings::Ring;
