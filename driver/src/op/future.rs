@@ -1,0 +1,231 @@
+//! The life of one operation: a future that is idle, queued, in flight, done.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use super::{Operation, Timeout};
+use crate::cancel::{CancelToken, TokenInner};
+use crate::driver::Driver;
+use crate::fd::{Fd, FdRef, Lane};
+use crate::slots::{Key, Taken};
+
+/// When an operation is to be given up.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Deadline {
+    After(Duration),
+    At(Instant),
+}
+
+impl Deadline {
+    pub(super) fn left(self) -> Duration {
+        match self {
+            Deadline::After(duration) => duration,
+            Deadline::At(instant) => instant.saturating_duration_since(Instant::now()),
+        }
+    }
+}
+
+/// An operation: a future that submits itself when first polled.
+///
+/// # Cancel safety
+///
+/// A dropped operation is cancelled; what it did before that is lost. Reads, receives and accepts on a
+/// descriptor are the exception: they run on and what they bring goes to the next one.
+///
+/// # Panics
+///
+/// When first polled outside a runtime, and when polled again after it has resolved.
+#[must_use = "an operation does nothing until it is awaited"]
+pub struct Op<T: Operation> {
+    pub(super) phase: Phase<T>,
+    pub(super) fd: Option<FdRef>,
+    pub(super) deadline: Option<Deadline>,
+    pub(super) token: Option<Rc<TokenInner>>,
+}
+
+pub(super) enum Phase<T> {
+    Idle(T),
+    Waiting(Waiting<T>),
+    Flight { driver: Driver, key: Key },
+    Done,
+}
+
+/// An operation queued for its lane.
+pub(super) struct Waiting<T> {
+    pub(super) op: T,
+    pub(super) lane: Lane,
+    pub(super) id: u64,
+    /// Where the token's registry wakes it from.
+    pub(super) token_seat: Option<usize>,
+    /// Its deadline runs while it queues, too.
+    pub(super) timer: Option<Pin<Box<Op<Timeout>>>>,
+}
+
+impl<T: Operation> Unpin for Op<T> {}
+
+impl<T: Operation> Op<T> {
+    /// An operation that needs no descriptor.
+    pub fn new(op: T) -> Op<T> {
+        Op {
+            phase: Phase::Idle(op),
+            fd: None,
+            deadline: None,
+            token: None,
+        }
+    }
+
+    /// An operation on `fd`.
+    pub fn on(fd: &Fd, op: T) -> Op<T> {
+        Op::on_shared(fd.shared().clone(), op)
+    }
+
+    pub(crate) fn on_shared(fd: FdRef, op: T) -> Op<T> {
+        Op {
+            phase: Phase::Idle(op),
+            fd: Some(fd),
+            deadline: None,
+            token: None,
+        }
+    }
+
+    /// Gives the operation up after `duration`, counted from its first poll.
+    ///
+    /// It then resolves as [`TimedOut`](io::ErrorKind::TimedOut), or with what it had done by then. The
+    /// deadline is part of the submission (`IORING_OP_LINK_TIMEOUT`): it costs no further system call.
+    pub fn timeout(mut self, duration: Duration) -> Op<T> {
+        self.deadline = Some(Deadline::After(duration));
+        self
+    }
+
+    /// Gives the operation up at `instant`; see [`timeout`](Op::timeout).
+    pub fn deadline(mut self, instant: Instant) -> Op<T> {
+        self.deadline = Some(Deadline::At(instant));
+        self
+    }
+
+    /// Sets or takes away the deadline; see [`timeout`](Op::timeout).
+    pub fn maybe_timeout(mut self, duration: Option<Duration>) -> Op<T> {
+        self.deadline = duration.map(Deadline::After);
+        self
+    }
+
+    /// Lets `token` cancel the operation.
+    pub fn cancel_with(mut self, token: &CancelToken) -> Op<T> {
+        self.token = Some(token.inner());
+        self
+    }
+
+    pub(crate) fn fd_and_lane(&self) -> Option<(&FdRef, Option<Lane>)> {
+        match (&self.phase, &self.fd) {
+            (Phase::Idle(op), Some(fd)) => Some((fd, op.lane())),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn has_deadline(&self) -> bool {
+        self.deadline.is_some()
+    }
+
+    /// Takes the result of an operation in flight, once it is there.
+    pub(crate) fn poll_flight(&mut self, cx: &mut Context<'_>) -> Poll<T::Output> {
+        self.poll_taken(cx).map(|(_, taken)| finish(taken))
+    }
+
+    /// As [`poll_flight`](Op::poll_flight), for an operation that may take several rounds.
+    fn poll_rounds(&mut self, cx: &mut Context<'_>) -> Poll<T::Output> {
+        loop {
+            let (driver, mut taken) = ready!(self.poll_taken(cx));
+            if !T::ROUNDS || !taken.op.goes_on(&taken.result) {
+                return Poll::Ready(finish(taken));
+            }
+            if let Some(output) = self.next_round(&driver, taken) {
+                return Poll::Ready(output);
+            }
+        }
+    }
+
+    fn poll_taken(&mut self, cx: &mut Context<'_>) -> Poll<(Driver, Taken<T>)> {
+        let Phase::Flight { driver, key } = &self.phase else {
+            panic!("{} was polled after it had resolved", T::NAME);
+        };
+        // SAFETY: `key` was made by `place` from an operation of this very type `T`.
+        let (polled, replaced) = unsafe { driver.core().slots.poll_take::<T>(*key, cx) };
+        drop(replaced);
+        let Poll::Ready(taken) = polled else {
+            return Poll::Pending;
+        };
+        let Phase::Flight { driver, .. } = std::mem::replace(&mut self.phase, Phase::Done) else {
+            unreachable!("looked at above");
+        };
+        Poll::Ready((driver, taken))
+    }
+
+    pub(crate) fn flight(&self) -> Option<(&Driver, Key)> {
+        match &self.phase {
+            Phase::Flight { driver, key } => Some((driver, *key)),
+            _ => None,
+        }
+    }
+}
+
+/// An operation's result, out of its slot; what it held of its descriptor is given up.
+fn finish<T: Operation>(taken: Taken<T>) -> T::Output {
+    let output = taken.op.complete(taken.result);
+    if let (Some(fd), Some(lane)) = (taken.fd, taken.lane) {
+        fd.release(lane);
+    }
+    output
+}
+
+impl<T: Operation> Future for Op<T> {
+    type Output = T::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T::Output> {
+        let this = self.get_mut();
+        if let Phase::Idle(_) = this.phase
+            && let Some(output) = this.start(cx)
+        {
+            return Poll::Ready(output);
+        }
+        if let Phase::Waiting(_) = this.phase {
+            match this.wait(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(output)) => return Poll::Ready(output),
+                Poll::Ready(None) => {}
+            }
+        }
+        if let Phase::Idle(_) = this.phase {
+            return Poll::Pending;
+        }
+        this.poll_rounds(cx)
+    }
+}
+
+impl<T: Operation> Drop for Op<T> {
+    fn drop(&mut self) {
+        match std::mem::replace(&mut self.phase, Phase::Done) {
+            Phase::Idle(_) | Phase::Done => {}
+            Phase::Waiting(waiting) => self.leave(waiting.lane, waiting.id, waiting.token_seat),
+            Phase::Flight { driver, key } => driver.abandon(key),
+        }
+    }
+}
+
+impl<T: Operation> fmt::Debug for Op<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let phase = match &self.phase {
+            Phase::Idle(_) => "not started",
+            Phase::Waiting(_) => "queued for its direction",
+            Phase::Flight { .. } => "in flight",
+            Phase::Done => "resolved",
+        };
+        f.debug_struct("Op")
+            .field("name", &T::NAME)
+            .field("phase", &phase)
+            .finish()
+    }
+}

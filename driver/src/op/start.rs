@@ -1,0 +1,324 @@
+//! How an operation starts: refused, served from what is kept, queued for its direction, or placed into a slot.
+
+use std::io;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use io_uring::{opcode, squeue};
+
+use super::future::{Deadline, Op, Phase, Waiting};
+use super::{OnDrop, Operation, Success, Timeout};
+use crate::cancel::cancelled;
+use crate::current;
+use crate::driver::Driver;
+use crate::fd::{Begin, Lane, closed_error};
+use crate::ring::Sqe;
+use crate::slots::{Key, Taken};
+
+/// Why an operation is not submitted.
+pub(crate) enum Refused {
+    Error(io::Error),
+    /// It was done by a plain system call.
+    Fallback(io::Result<Success>),
+}
+
+impl<T: Operation> Op<T> {
+    /// Everything that can refuse the operation before a lane or a slot is involved.
+    ///
+    /// `fall_back`: what the ring does not know may be done by a plain system call, at once.
+    pub(crate) fn admit(&mut self, driver: &Driver, fall_back: bool) -> Result<(), Refused> {
+        let Phase::Idle(op) = &mut self.phase else {
+            return Ok(());
+        };
+        if driver.is_closed() {
+            return Err(Refused::Error(io::Error::other(
+                "the runtime is shutting down",
+            )));
+        }
+        if self.token.as_ref().is_some_and(|t| t.is_cancelled()) {
+            return Err(Refused::Error(cancelled()));
+        }
+        op.check().map_err(Refused::Error)?;
+        if op.has_nothing_to_do() {
+            return Err(match &self.fd {
+                Some(fd) if fd.is_closing() => Refused::Error(closed_error()),
+                _ if fall_back => Refused::Fallback(Ok(Success::of(0))),
+                _ => Refused::Error(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "a member of the chain has an empty buffer, so nothing to do",
+                )),
+            });
+        }
+        if driver.supports(T::OPCODE) {
+            return Ok(());
+        }
+        if self.fd.as_ref().is_some_and(|fd| fd.is_closing()) {
+            return Err(Refused::Error(closed_error()));
+        }
+        let raw = self.fd.as_ref().map_or(-1, |fd| fd.raw());
+        let fallback = if fall_back { op.fallback(raw) } else { None };
+        Err(match fallback {
+            Some(result) => Refused::Fallback(result),
+            None => Refused::Error(io::Error::new(
+                io::ErrorKind::Unsupported,
+                format!(
+                    "this kernel's io_uring has no {}: Linux {} has it",
+                    T::NAME,
+                    T::SINCE
+                ),
+            )),
+        })
+    }
+
+    /// Ends an operation that never reached a slot.
+    pub(crate) fn end(&mut self, result: io::Result<Success>) -> Option<T::Output> {
+        match std::mem::replace(&mut self.phase, Phase::Done) {
+            Phase::Idle(op) => Some(op.complete(result)),
+            Phase::Waiting(waiting) => {
+                self.leave(waiting.lane, waiting.id, waiting.token_seat);
+                Some(waiting.op.complete(result))
+            }
+            other => {
+                self.phase = other;
+                None
+            }
+        }
+    }
+
+    pub(super) fn leave(&self, lane: Lane, id: u64, token_seat: Option<usize>) {
+        if let Some(fd) = &self.fd {
+            fd.leave(lane, id);
+        }
+        if let (Some(token), Some(seat)) = (&self.token, token_seat) {
+            token.stand_up(seat);
+        }
+    }
+
+    /// Puts the operation into a slot and its entries behind those waiting to be staged together.
+    ///
+    /// The operation is counted in on its descriptor already. `lane` is the one to give up when its result
+    /// is taken; `link` ties it to its deadline, as the members of its chain are tied.
+    pub(crate) fn place(
+        &mut self,
+        driver: &Driver,
+        lane: Option<Lane>,
+        link: squeue::Flags,
+    ) -> Option<Key> {
+        let Phase::Idle(op) = std::mem::replace(&mut self.phase, Phase::Done) else {
+            return None;
+        };
+        let keep = op.on_drop() == OnDrop::Keep;
+        let raw = self.fd.as_ref().map_or(-1, |fd| fd.raw());
+        let home = self.fd.as_ref().is_none_or(|fd| driver.is_home_of(fd));
+        let mut core = driver.core();
+        let key = core.slots.insert(op, self.fd.take(), home, lane, keep);
+        // SAFETY: `key` was just made from a `T`; nothing is staged for it yet.
+        let entry = unsafe { core.slots.op_mut::<T>(key) }
+            .entry(raw)
+            .user_data(key.user_data());
+        // SAFETY: `Operation::entry` vouches for pointers into the operation, which stays in its slot, left
+        // alone, until the last completion with this `user_data` (or for ever).
+        let sqe = unsafe { Sqe::new(entry) };
+        match self.deadline {
+            None => core.stage_later(sqe),
+            Some(deadline) => {
+                let timespec = core.slots.arm_deadline(key, deadline.left());
+                let timeout = opcode::LinkTimeout::new(timespec).build();
+                // SAFETY: the timespec is in the slot's cell, which outlives the submission.
+                let timeout = unsafe { Sqe::new(timeout.user_data(key.timeout_user_data())) };
+                core.stage_later(sqe.linked_by(link));
+                core.stage_later(timeout);
+            }
+        }
+        // The next round, if there is one, will need it again.
+        let token = if T::ROUNDS {
+            self.token.clone()
+        } else {
+            self.token.take()
+        };
+        if let Some(token) = token {
+            token.flies(driver, key);
+            core.slots.set_token(key, token);
+        }
+        drop(core);
+        self.phase = Phase::Flight {
+            driver: driver.clone(),
+            key,
+        };
+        Some(key)
+    }
+
+    /// First poll: refused, queued or staged.
+    pub(super) fn start(&mut self, cx: &mut Context<'_>) -> Option<T::Output> {
+        let driver = current::driver(T::NAME);
+        match self.admit(&driver, true) {
+            Ok(()) => {}
+            Err(Refused::Error(error)) => return self.end(Err(error)),
+            Err(Refused::Fallback(result)) => return self.end(result),
+        }
+        let Phase::Idle(op) = &mut self.phase else {
+            return None;
+        };
+        let lane = op.lane();
+        if T::ROUNDS {
+            self.start_clock();
+        }
+        let begun = self.fd.as_ref().map_or(Begin::Go, |fd| fd.begin(lane));
+        match (begun, lane) {
+            (Begin::Closed, _) => self.end(Err(closed_error())),
+            (Begin::Busy, Some(lane)) => self.queue(&driver, lane, cx),
+            (begun, lane) => self.go(&driver, lane, begun == Begin::GoKept),
+        }
+    }
+
+    /// Counted in, the lane held: serves the operation from what is kept, or stages it.
+    fn go(&mut self, driver: &Driver, lane: Option<Lane>, kept: bool) -> Option<T::Output> {
+        if kept && let Some(result) = self.serve() {
+            self.count_out(lane);
+            return self.end(result);
+        }
+        if let Err(error) = self.seal() {
+            self.count_out(lane);
+            return self.end(Err(error));
+        }
+        let key = self.place(driver, lane, squeue::Flags::IO_LINK);
+        driver.stage();
+        if let Some(key) = key {
+            driver.cancel_if_closing(key);
+        }
+        None
+    }
+
+    pub(crate) fn seal(&mut self) -> io::Result<()> {
+        match &mut self.phase {
+            Phase::Idle(op) => op.seal(),
+            _ => Ok(()),
+        }
+    }
+
+    fn serve(&mut self) -> Option<io::Result<Success>> {
+        match (&mut self.phase, &self.fd) {
+            (Phase::Idle(op), Some(fd)) => fd.serve(|kept| op.serve(kept)),
+            _ => None,
+        }
+    }
+
+    /// Takes back a [`Shared::begin`](crate::fd::Shared::begin) that led to no submission.
+    pub(crate) fn count_out(&self, lane: Option<Lane>) {
+        let Some(fd) = &self.fd else {
+            return;
+        };
+        if let Some(lane) = lane {
+            fd.release(lane);
+        }
+        if fd.finish() {
+            let mut wakers = Vec::new();
+            fd.last_out(&mut wakers);
+            wakers.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// From here on the deadline passes, whatever the operation still has to wait for before it is staged.
+    fn start_clock(&mut self) {
+        if let Some(Deadline::After(duration)) = self.deadline
+            // One beyond the end of time stays as it is: no clock will tell the difference.
+            && let Some(instant) = Instant::now().checked_add(duration)
+        {
+            self.deadline = Some(Deadline::At(instant));
+        }
+    }
+
+    /// The lane is busy: queues for it, unless it has fallen free meanwhile.
+    fn queue(&mut self, driver: &Driver, lane: Lane, cx: &mut Context<'_>) -> Option<T::Output> {
+        let id = self.fd.as_ref().and_then(|fd| fd.enqueue(lane, cx.waker()));
+        let Some(id) = id else {
+            return self.go_granted(driver, Some(lane));
+        };
+        self.start_clock();
+        let Phase::Idle(op) = std::mem::replace(&mut self.phase, Phase::Done) else {
+            return None;
+        };
+        let mut timer = self
+            .deadline
+            .map(|d| Box::pin(Op::new(Timeout::new(d.left()))));
+        if let Some(timer) = &mut timer {
+            // Starts its clock; it cannot be over yet.
+            let _ = timer.as_mut().poll(cx);
+        }
+        let token_seat = self.token.as_ref().map(|t| t.sit_down(cx.waker()));
+        self.phase = Phase::Waiting(Waiting {
+            op,
+            lane,
+            id,
+            token_seat,
+            timer,
+        });
+        None
+    }
+
+    /// A queued operation is polled: cancelled, closed, out of time, or handed its lane.
+    pub(super) fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<T::Output>> {
+        let (Phase::Waiting(waiting), Some(fd)) = (&mut self.phase, &self.fd) else {
+            return Poll::Ready(None);
+        };
+        if let (Some(token), Some(seat)) = (&self.token, waiting.token_seat) {
+            if token.is_cancelled() {
+                return Poll::Ready(self.end(Err(cancelled())));
+            }
+            token.change_waker(seat, cx.waker());
+        }
+        if fd.is_closing() {
+            return Poll::Ready(self.end(Err(cancelled())));
+        }
+        let (lane, id) = (waiting.lane, waiting.id);
+        if fd.granted(lane, id, cx.waker()) {
+            return Poll::Ready(self.granted(lane));
+        }
+        if let Some(timer) = &mut waiting.timer
+            && timer.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(self.end(Err(io::ErrorKind::TimedOut.into())));
+        }
+        Poll::Pending
+    }
+
+    /// The lane is ours: on with it. What is left of a deadline goes with the submission.
+    fn granted(&mut self, lane: Lane) -> Option<T::Output> {
+        let Phase::Waiting(waiting) = std::mem::replace(&mut self.phase, Phase::Done) else {
+            return None;
+        };
+        if let (Some(token), Some(seat)) = (&self.token, waiting.token_seat) {
+            token.stand_up(seat);
+        }
+        self.phase = Phase::Idle(waiting.op);
+        self.go_granted(&current::driver(T::NAME), Some(lane))
+    }
+
+    /// As [`go`](Op::go), for an operation that has its lane, if it needs one, but is not counted in.
+    fn go_granted(&mut self, driver: &Driver, lane: Option<Lane>) -> Option<T::Output> {
+        let begun = self.fd.as_ref().map_or(Begin::Go, |fd| fd.begin_granted());
+        if begun == Begin::Closed {
+            return self.give_up(lane);
+        }
+        self.go(driver, lane, begun == Begin::GoKept)
+    }
+
+    /// Ends an operation that has its lane as cancelled, before it is counted in.
+    fn give_up(&mut self, lane: Option<Lane>) -> Option<T::Output> {
+        if let (Some(fd), Some(lane)) = (&self.fd, lane) {
+            fd.release(lane);
+        }
+        self.end(Err(cancelled()))
+    }
+
+    /// Starts the next round of an operation that the kernel stopped short. It has kept its lane.
+    pub(super) fn next_round(&mut self, driver: &Driver, taken: Taken<T>) -> Option<T::Output> {
+        self.fd = taken.fd;
+        self.phase = Phase::Idle(taken.op);
+        let cancelled = self.token.as_ref().is_some_and(|t| t.is_cancelled());
+        if cancelled || driver.is_closed() {
+            return self.give_up(taken.lane);
+        }
+        self.go_granted(driver, taken.lane)
+    }
+}
