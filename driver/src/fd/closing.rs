@@ -1,0 +1,163 @@
+//! The close of a descriptor: who cancels, who closes, who is told.
+
+use std::io;
+use std::os::fd::{IntoRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::task::{Context, Poll, Waker};
+
+use super::shared::{BORROWED, CLOSED, CLOSING, COUNT, Lane, Shared};
+use crate::current;
+
+impl Shared {
+    /// Starts to close: no operation begins any more, all in flight are cancelled, the last one out
+    /// closes. Does nothing if that is under way already.
+    pub(crate) fn close(self: &Arc<Self>) {
+        let old = self.state.fetch_or(CLOSING, AcqRel);
+        if old & CLOSING != 0 {
+            return;
+        }
+        if old & COUNT == 0 {
+            let mut wakers = Vec::new();
+            self.last_out(&mut wakers);
+            wakers.into_iter().for_each(Waker::wake);
+        } else {
+            self.cancel_everywhere();
+        }
+    }
+
+    fn cancel_everywhere(self: &Arc<Self>) {
+        let rings = self.slow().rings.clone();
+        let here = current::try_driver();
+        for ring in rings {
+            match &here {
+                Some(driver) if driver.id() == ring.id() => driver.cancel_fd(self),
+                _ => ring.cancel_fd(self.clone()),
+            }
+        }
+    }
+
+    /// Nothing is in flight and nothing will be: closes the descriptor, through this thread's ring if
+    /// there is one. Those who queued for a lane are put into `wakers`, in order.
+    pub(crate) fn last_out(self: &Arc<Self>, wakers: &mut Vec<Waker>) {
+        let mut slow = self.slow();
+        for lane in [Lane::Read, Lane::Write] {
+            wakers.extend(slow.waiting[lane as usize].drain(..).map(|w| w.waker));
+            self.state.fetch_and(!lane.queued(), AcqRel);
+        }
+        let Some(owned) = slow.owned.take() else {
+            // A chain's own close has done it.
+            return;
+        };
+        if slow.reclaim {
+            slow.owned = Some(owned);
+            drop(slow);
+            return self.closed(None, wakers);
+        }
+        if self.state.load(Acquire) & BORROWED != 0 {
+            let error = park_number(owned, &mut slow.owned)
+                .err()
+                .and_then(|e| e.raw_os_error());
+            drop(slow);
+            return self.closed(error, wakers);
+        }
+        drop(slow);
+        match current::try_driver() {
+            Some(driver) if !driver.is_closed() => driver.close_fd(self.clone(), owned),
+            _ => {
+                drop(owned);
+                self.closed(None, wakers);
+            }
+        }
+    }
+
+    /// The kernel has let go of the descriptor: whoever awaits the close hears so.
+    pub(crate) fn closed(&self, error: Option<i32>, wakers: &mut Vec<Waker>) {
+        let mut slow = self.slow();
+        self.state.fetch_or(CLOSING | CLOSED, AcqRel);
+        if let Some(errno) = error
+            && slow.closers.is_empty()
+        {
+            let error = io::Error::from_raw_os_error(errno);
+            tracing::warn!(fd = self.raw, %error, "closing in the background failed");
+        }
+        slow.close_error = error;
+        wakers.append(&mut slow.closers);
+    }
+
+    /// A chain is about to close the descriptor by its own entry: nothing else begins.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` if it is closing already; `ResourceBusy` if another thread's ring may have entries for
+    /// the number: they would meet its next owner.
+    pub(crate) fn begin_chained_close(&self, driver: u32) -> io::Result<()> {
+        let slow = self.slow();
+        if slow.rings.iter().any(|r| r.id() != driver) {
+            return Err(io::Error::new(
+                io::ErrorKind::ResourceBusy,
+                "another thread's ring uses this descriptor: close it with close() instead of in a chain",
+            ));
+        }
+        let mut state = self.state.load(Relaxed);
+        loop {
+            if state & CLOSING != 0 {
+                return Err(closed_error());
+            }
+            match self
+                .state
+                .compare_exchange_weak(state, (state + 1) | CLOSING, AcqRel, Relaxed)
+            {
+                Ok(_) => return Ok(()),
+                Err(seen) => state = seen,
+            }
+        }
+    }
+
+    /// The close entry of a chain has completed. `ran`: it reached the descriptor.
+    pub(crate) fn end_chained_close(self: &Arc<Self>, ran: bool, error: Option<i32>) {
+        if ran {
+            if let Some(owned) = self.slow().owned.take() {
+                // The entry has closed the number; it must not be closed again.
+                let _ = owned.into_raw_fd();
+            }
+            let mut wakers = Vec::new();
+            self.closed(error, &mut wakers);
+            wakers.into_iter().for_each(Waker::wake);
+            self.cancel_everywhere();
+        } else if self.slow().closers.is_empty() && !self.slow().reclaim {
+            self.state.fetch_and(!CLOSING, AcqRel);
+        } else {
+            // Somebody called close() meanwhile: now it is theirs to do.
+            self.cancel_everywhere();
+        }
+    }
+
+    pub(super) fn poll_closed(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut slow = self.slow();
+        if self.is_closed() {
+            return Poll::Ready(match slow.close_error.take() {
+                Some(errno) => Err(io::Error::from_raw_os_error(errno)),
+                None => Ok(()),
+            });
+        }
+        if !slow.closers.iter().any(|w| w.will_wake(cx.waker())) {
+            slow.closers.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+/// Closes the file but keeps its number taken, for those who borrowed it: a handle to nothing takes
+/// its place until `keep` is dropped.
+fn park_number(mut owned: OwnedFd, keep: &mut Option<OwnedFd>) -> io::Result<()> {
+    let nothing = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC)?;
+    rustix::io::dup3(&nothing, &mut owned, rustix::io::DupFlags::CLOEXEC)?;
+    *keep = Some(owned);
+    Ok(())
+}
+
+/// What an operation on a closed descriptor answers.
+pub(crate) fn closed_error() -> io::Error {
+    io::Error::from_raw_os_error(libc::EBADF)
+}

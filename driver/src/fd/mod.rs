@@ -1,0 +1,238 @@
+//! A descriptor and everything that is in flight on it.
+//!
+//! [`Fd`] is what a `TcpStream` or a `File` holds. Behind it stands one [`Shared`], which every operation
+//! in flight on the descriptor (its slot, on whichever ring) holds too. One atomic word says it all:
+//!
+//! | bits | meaning | set by | cleared by |
+//! | --- | --- | --- | --- |
+//! | count | operations the kernel may still complete | [`Shared::begin`] | [`Shared::finish`], at the last completion |
+//! | `BUSY` (a lane) | a read (or a write) is between its start and the taking of its result | `begin` | [`Shared::release`] |
+//! | `QUEUED` (a lane) | somebody waits for the lane; under the lock | `enqueue` | `release`, `leave` |
+//! | `KEPT` | something arrived for a future that was gone; under the lock | `keep` | `serve` |
+//! | `BORROWED` | `as_fd` was called: the number must outlive the close | `as_fd` | never |
+//! | `LINGERS` | closing may block: a kernel worker does it | `set_lingers` | `set_lingers` |
+//! | `CLOSING` | no operation begins any more | `close` | a chain whose close did not run |
+//! | `CLOSED` | the kernel has let go | [`Shared::closed`] | never |
+//!
+//! **Lanes.** Two receives in flight on one socket can complete in reverse, two sends interleave. So a
+//! descriptor has one lane a direction; who finds it busy queues and is handed it in turn.
+//!
+//! **Kept.** A read whose future is dropped stays in flight, or is cancelled too late: what it brings is
+//! put here and the next read is served from here before it asks the kernel.
+//!
+//! **Closing.** Whoever sets `CLOSING` cancels all that is in flight, on every ring that has some, by the
+//! operations' own numbers (descriptor numbers are reused, and cancelling by them costs 200 times as
+//! much). The count and `CLOSING` are in one word, so exactly one party sees "closing, and none in flight":
+//! the closer, or the last operation to finish. That one closes ([`Shared::last_out`]).
+//!
+//! [`shared`] counts and queues, [`closing`] closes; the handle, and the two lines of unsafe code that lend its
+//! descriptor out, are here.
+#![allow(unsafe_code, reason = "lends the descriptor out as BorrowedFd")]
+
+mod closing;
+mod shared;
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::AcqRel;
+use std::task::{Context, Poll, Waker};
+
+pub(crate) use self::closing::closed_error;
+pub use self::shared::Lane;
+use self::shared::{BORROWED, CLOSING, LINGERS};
+pub(crate) use self::shared::{Begin, NONE, Shared};
+use crate::current;
+use crate::kept::Kept;
+
+/// What a slot, or an operation not yet started, holds of a descriptor.
+pub(crate) type FdRef = Arc<Shared>;
+
+/// An open descriptor that operations run on; the handle behind every socket, pipe and file here.
+///
+/// Dropping it closes the descriptor in the background: what is in flight is cancelled first. It can
+/// be shared between threads; each runs its operations on its own ring.
+///
+/// # Examples
+///
+/// ```
+/// use annulet_driver::Fd;
+/// let fd = Fd::new(std::fs::File::open("/dev/null")?.into());
+/// assert!(!fd.is_closed());
+/// # std::io::Result::Ok(())
+/// ```
+pub struct Fd {
+    shared: FdRef,
+}
+
+impl Fd {
+    /// Takes a descriptor over. Blocking or not (`O_NONBLOCK`) makes no difference.
+    pub fn new(owned: OwnedFd) -> Fd {
+        let shared = match current::try_driver() {
+            Some(driver) => driver.renew_fd(owned),
+            None => Arc::new(Shared::new(owned)),
+        };
+        Fd { shared }
+    }
+
+    pub(crate) fn allocate(owned: OwnedFd) -> FdRef {
+        Arc::new(Shared::new(owned))
+    }
+
+    pub(crate) fn shared(&self) -> &FdRef {
+        &self.shared
+    }
+
+    /// Calls `f` with the descriptor, which stays open meanwhile: a close waits.
+    ///
+    /// For short system calls such as socket options. Cheaper than [`as_fd`](AsFd::as_fd), which ties the number up
+    /// for as long as the handle lives.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` if the descriptor is closed; what `f` returns.
+    pub fn with<R>(&self, f: impl FnOnce(BorrowedFd<'_>) -> io::Result<R>) -> io::Result<R> {
+        /// Counts out even if `f` panics.
+        struct Counted<'a>(&'a FdRef);
+        impl Drop for Counted<'_> {
+            fn drop(&mut self) {
+                if self.0.finish() {
+                    let mut wakers = Vec::new();
+                    self.0.last_out(&mut wakers);
+                    wakers.into_iter().for_each(Waker::wake);
+                }
+            }
+        }
+        if self.shared.begin(None) != Begin::Go {
+            return Err(closed_error());
+        }
+        let counted = Counted(&self.shared);
+        // SAFETY: counted in, so the number is not given up before `counted` is dropped, after `f`.
+        f(unsafe { BorrowedFd::borrow_raw(counted.0.raw) })
+    }
+
+    /// Ends everything in flight on the descriptor, then closes it.
+    ///
+    /// Every pending operation resolves as cancelled (`ECANCELED`, see
+    /// [`is_cancelled`](crate::is_cancelled)) before this does; one begun later fails with `EBADF` and
+    /// does no I/O. Closing twice, or from many tasks and threads, is fine: one closes, all resolve.
+    ///
+    /// # Errors
+    ///
+    /// What `close(2)` reports; the descriptor is gone all the same. Only the first to await hears it.
+    ///
+    /// # Cancel safety
+    ///
+    /// The close begins when this is called. A dropped future leaves it to finish in the background.
+    pub fn close(&self) -> Close {
+        self.shared.close();
+        Close {
+            shared: Some(self.shared.clone()),
+        }
+    }
+
+    /// Says whether closing the descriptor may block, as it does for a socket with `SO_LINGER`.
+    ///
+    /// Then the close is left to a worker of the kernel's: `IORING_OP_CLOSE` otherwise runs, and blocks, on the
+    /// thread that submits it, as Linux 6.18 has it. `false` by default.
+    pub fn set_lingers(&self, lingers: bool) {
+        if lingers {
+            self.shared.state.fetch_or(LINGERS, AcqRel);
+        } else {
+            self.shared.state.fetch_and(!LINGERS, AcqRel);
+        }
+    }
+
+    /// Whether [`close`](Fd::close) has been called.
+    pub fn is_closed(&self) -> bool {
+        self.shared.is_closing()
+    }
+
+    /// Ends everything in flight, then gives the descriptor back instead of closing it, with what was
+    /// received for futures that were dropped.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` if it is closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it resolves, the descriptor is closed.
+    pub async fn reclaim(self) -> io::Result<(OwnedFd, Kept)> {
+        {
+            let mut slow = self.shared.slow();
+            if self.shared.is_closing() {
+                return Err(closed_error());
+            }
+            slow.reclaim = true;
+        }
+        self.close().await?;
+        let mut slow = self.shared.slow();
+        let kept = std::mem::take(&mut slow.kept);
+        slow.owned
+            .take()
+            .map(|owned| (owned, kept))
+            .ok_or_else(closed_error)
+    }
+}
+
+impl Drop for Fd {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
+impl AsRawFd for Fd {
+    /// The number. It may belong to another file once the descriptor is closed.
+    fn as_raw_fd(&self) -> RawFd {
+        self.shared.raw
+    }
+}
+
+impl AsFd for Fd {
+    /// Borrows the descriptor. Its number stays taken for as long as this handle lives, even when it
+    /// is closed meanwhile.
+    ///
+    /// # Panics
+    ///
+    /// If the descriptor is closed.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        let old = self.shared.state.fetch_or(BORROWED, AcqRel);
+        assert!(old & CLOSING == 0, "as_fd on a descriptor that is closed");
+        // SAFETY: `BORROWED` was set before `CLOSING`, so a close parks the number instead of freeing
+        // it (`park_number`), and `Shared` holds it until this handle, which the borrow outlives not,
+        // is gone.
+        unsafe { BorrowedFd::borrow_raw(self.shared.raw) }
+    }
+}
+
+impl fmt::Debug for Fd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shared.fmt(f)
+    }
+}
+
+/// The future of [`Fd::close`].
+#[derive(Debug)]
+#[must_use = "awaiting tells when the descriptor is closed, and whether that went well"]
+pub struct Close {
+    shared: Option<FdRef>,
+}
+
+impl Future for Close {
+    type Output = io::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(shared) = &self.shared else {
+            return Poll::Ready(Ok(()));
+        };
+        let done = shared.poll_closed(cx);
+        if done.is_ready() {
+            self.shared = None;
+        }
+        done
+    }
+}

@@ -1,0 +1,356 @@
+//! What is in flight on a descriptor: the count, the lanes and their queues, what is kept.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use crate::kept::Kept;
+use crate::unpark::Remote;
+
+pub(super) const COUNT: u32 = (1 << 20) - 1;
+pub(super) const CLOSING: u32 = 1 << 31;
+pub(super) const CLOSED: u32 = 1 << 30;
+const KEPT: u32 = 1 << 29;
+pub(super) const BORROWED: u32 = 1 << 28;
+const READ_BUSY: u32 = 1 << 27;
+const WRITE_BUSY: u32 = 1 << 26;
+const READ_QUEUED: u32 = 1 << 25;
+const WRITE_QUEUED: u32 = 1 << 24;
+pub(super) const LINGERS: u32 = 1 << 23;
+
+/// The end of a list of slots.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// A direction in which one operation at a time may be in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Reads, receives and accepts.
+    Read,
+    /// Writes and sends.
+    Write,
+}
+
+impl Lane {
+    pub(super) fn busy(self) -> u32 {
+        match self {
+            Lane::Read => READ_BUSY,
+            Lane::Write => WRITE_BUSY,
+        }
+    }
+
+    pub(super) fn queued(self) -> u32 {
+        match self {
+            Lane::Read => READ_QUEUED,
+            Lane::Write => WRITE_QUEUED,
+        }
+    }
+}
+
+/// The answer to [`Shared::begin`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// The operation counts as in flight and holds its lane.
+    Go,
+    /// As `Go`, and something is kept that a read must be served from first.
+    GoKept,
+    /// The lane is taken: queue.
+    Busy,
+    /// The descriptor is closing or closed.
+    Closed,
+}
+
+/// A descriptor, and all operations in flight on it; see the module's documentation.
+pub(crate) struct Shared {
+    pub(super) raw: RawFd,
+    pub(super) state: AtomicU32,
+    /// The driver whose slots [`head`](Shared::head) lists: the first that used the descriptor; 0 if none.
+    home: AtomicU32,
+    /// The home driver's list of slots in flight here. Only the home driver's thread touches it.
+    head: AtomicU32,
+    slow: Mutex<Slow>,
+}
+
+/// What is touched only off the fast path.
+#[derive(Default)]
+pub(super) struct Slow {
+    pub(super) owned: Option<OwnedFd>,
+    pub(super) kept: Kept,
+    pub(super) waiting: [VecDeque<Waiter>; 2],
+    pub(super) granted: [Option<u64>; 2],
+    pub(super) closers: Vec<Waker>,
+    pub(super) close_error: Option<i32>,
+    /// Every driver that has had an operation here, the home driver first.
+    pub(super) rings: Vec<Remote>,
+    pub(super) reclaim: bool,
+}
+
+pub(super) struct Waiter {
+    pub(super) id: u64,
+    pub(super) waker: Waker,
+}
+
+static NEXT_WAITER: AtomicU64 = AtomicU64::new(1);
+
+impl Shared {
+    pub(super) fn new(owned: OwnedFd) -> Shared {
+        Shared {
+            raw: owned.as_raw_fd(),
+            state: AtomicU32::new(0),
+            home: AtomicU32::new(0),
+            head: AtomicU32::new(NONE),
+            slow: Mutex::new(Slow {
+                owned: Some(owned),
+                ..Slow::default()
+            }),
+        }
+    }
+
+    /// Makes a finished descriptor's memory serve a new one: accepting allocates nothing.
+    pub(crate) fn renew(&mut self, owned: OwnedFd) {
+        self.raw = owned.as_raw_fd();
+        *self.state.get_mut() = 0;
+        *self.home.get_mut() = 0;
+        *self.head.get_mut() = NONE;
+        let slow = self.slow.get_mut().unwrap_or_else(PoisonError::into_inner);
+        slow.owned = Some(owned);
+        slow.kept.clear();
+        slow.waiting.iter_mut().for_each(VecDeque::clear);
+        slow.granted = [None; 2];
+        slow.closers.clear();
+        slow.close_error = None;
+        slow.rings.clear();
+        slow.reclaim = false;
+    }
+
+    pub(crate) fn raw(&self) -> RawFd {
+        self.raw
+    }
+
+    pub(super) fn slow(&self) -> MutexGuard<'_, Slow> {
+        // No user code runs under this lock, so a poisoned one holds a consistent value.
+        self.slow.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.state.load(Acquire) & CLOSING != 0
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.state.load(Acquire) & CLOSED != 0
+    }
+
+    pub(crate) fn lingers(&self) -> bool {
+        self.state.load(Acquire) & LINGERS != 0
+    }
+
+    /// Counts an operation in, and takes its lane.
+    pub(crate) fn begin(&self, lane: Option<Lane>) -> Begin {
+        let (busy, blocked) = lane.map_or((0, 0), |l| (l.busy(), l.busy() | l.queued()));
+        let mut state = self.state.load(Relaxed);
+        loop {
+            if state & CLOSING != 0 {
+                return Begin::Closed;
+            }
+            if state & blocked != 0 {
+                return Begin::Busy;
+            }
+            match self
+                .state
+                .compare_exchange_weak(state, (state + 1) | busy, AcqRel, Relaxed)
+            {
+                Ok(_) if lane == Some(Lane::Read) && state & KEPT != 0 => return Begin::GoKept,
+                Ok(_) => return Begin::Go,
+                Err(seen) => state = seen,
+            }
+        }
+    }
+
+    /// [`begin`](Shared::begin) for an operation that was handed its lane while it queued.
+    pub(crate) fn begin_granted(&self) -> Begin {
+        let mut state = self.state.load(Relaxed);
+        loop {
+            if state & CLOSING != 0 {
+                return Begin::Closed;
+            }
+            match self
+                .state
+                .compare_exchange_weak(state, state + 1, AcqRel, Relaxed)
+            {
+                Ok(_) if state & KEPT != 0 => return Begin::GoKept,
+                Ok(_) => return Begin::Go,
+                Err(seen) => state = seen,
+            }
+        }
+    }
+
+    /// Counts an operation out: its last completion has come. `true`: it was the last one of a closing
+    /// descriptor, and the caller must call [`last_out`](Shared::last_out).
+    #[must_use]
+    pub(crate) fn finish(&self) -> bool {
+        let old = self.state.fetch_sub(1, AcqRel);
+        debug_assert!(old & COUNT != 0, "an operation finished twice");
+        old & COUNT == 1 && old & CLOSING != 0
+    }
+
+    /// Gives a lane up: hands it to the first in the queue, or frees it.
+    pub(crate) fn release(&self, lane: Lane) {
+        let mut state = self.state.load(Relaxed);
+        while state & lane.queued() == 0 {
+            match self
+                .state
+                .compare_exchange_weak(state, state & !lane.busy(), AcqRel, Relaxed)
+            {
+                Ok(_) => return,
+                Err(seen) => state = seen,
+            }
+        }
+        if let Some(waker) = self.hand_on(&mut self.slow(), lane) {
+            waker.wake();
+        }
+    }
+
+    /// Hands a held lane to the first waiter; the lane stays busy on its behalf.
+    fn hand_on(&self, slow: &mut Slow, lane: Lane) -> Option<Waker> {
+        let queue = &mut slow.waiting[lane as usize];
+        let first = queue.pop_front();
+        let empty = queue.is_empty();
+        slow.granted[lane as usize] = first.as_ref().map(|w| w.id);
+        if empty {
+            let off = if first.is_some() {
+                lane.queued()
+            } else {
+                lane.queued() | lane.busy()
+            };
+            self.state.fetch_and(!off, AcqRel);
+        }
+        first.map(|w| w.waker)
+    }
+
+    /// Queues for `lane`. `None`: it fell free meanwhile and is now the caller's.
+    pub(crate) fn enqueue(&self, lane: Lane, waker: &Waker) -> Option<u64> {
+        let mut slow = self.slow();
+        let mut state = self.state.load(Relaxed);
+        loop {
+            let free = state & (lane.busy() | lane.queued()) == 0;
+            let next = state | if free { lane.busy() } else { lane.queued() };
+            match self
+                .state
+                .compare_exchange_weak(state, next, AcqRel, Relaxed)
+            {
+                Ok(_) if free => return None,
+                Ok(_) => break,
+                Err(seen) => state = seen,
+            }
+        }
+        let id = NEXT_WAITER.fetch_add(1, Relaxed);
+        slow.waiting[lane as usize].push_back(Waiter {
+            id,
+            waker: waker.clone(),
+        });
+        Some(id)
+    }
+
+    /// Whether waiter `id` was handed its lane; if not, `waker` is the one to wake.
+    pub(crate) fn granted(&self, lane: Lane, id: u64, waker: &Waker) -> bool {
+        let mut slow = self.slow();
+        if slow.granted[lane as usize] == Some(id) {
+            slow.granted[lane as usize] = None;
+            return true;
+        }
+        let waiter = slow.waiting[lane as usize].iter_mut().find(|w| w.id == id);
+        let replaced = waiter.map(|w| std::mem::replace(&mut w.waker, waker.clone()));
+        // Dropping a waker may run anything: not under the lock.
+        drop(slow);
+        drop(replaced);
+        false
+    }
+
+    /// Takes waiter `id` out of the queue; a lane it was handed meanwhile goes on to the next.
+    pub(crate) fn leave(&self, lane: Lane, id: u64) {
+        let mut slow = self.slow();
+        let queue = &mut slow.waiting[lane as usize];
+        if let Some(at) = queue.iter().position(|w| w.id == id) {
+            let waiter = queue.remove(at);
+            if queue.is_empty() {
+                self.state.fetch_and(!lane.queued(), AcqRel);
+            }
+            drop(slow);
+            drop(waiter);
+            return;
+        }
+        if slow.granted[lane as usize] == Some(id) {
+            slow.granted[lane as usize] = None;
+            let next = self.hand_on(&mut slow, lane);
+            drop(slow);
+            if let Some(waker) = next {
+                waker.wake();
+            }
+        }
+    }
+
+    /// Puts aside what arrived for nobody.
+    pub(crate) fn keep(&self, put: impl FnOnce(&mut Kept)) {
+        let mut slow = self.slow();
+        put(&mut slow.kept);
+        if !slow.kept.is_empty() {
+            self.state.fetch_or(KEPT, AcqRel);
+        }
+    }
+
+    /// Serves a read from what was put aside.
+    pub(crate) fn serve<R>(&self, take: impl FnOnce(&mut Kept) -> R) -> R {
+        let mut slow = self.slow();
+        let taken = take(&mut slow.kept);
+        if slow.kept.is_empty() {
+            self.state.fetch_and(!KEPT, AcqRel);
+        }
+        taken
+    }
+
+    // --- which rings have operations here -------------------------------------------------------
+
+    /// Whether driver `id`'s slots are the ones listed here.
+    pub(crate) fn is_home(&self, id: u32) -> bool {
+        self.home.load(Relaxed) == id
+    }
+
+    /// Makes driver `remote` known as one that has operations here. The first becomes the home.
+    ///
+    /// The caller has counted its operation in already and must look at
+    /// [`is_closing`](Shared::is_closing) afterwards: a closer that came before this call did not see
+    /// the driver.
+    #[cold]
+    pub(crate) fn enlist(&self, remote: &Remote) {
+        let mut slow = self.slow();
+        if slow.rings.iter().any(|r| r.id() == remote.id()) {
+            return;
+        }
+        slow.rings.retain(Remote::is_open);
+        slow.rings.push(remote.clone());
+        let _ = self.home.compare_exchange(0, remote.id(), AcqRel, Relaxed);
+    }
+
+    /// First of the listed slots. Home driver's thread only.
+    pub(crate) fn head(&self) -> u32 {
+        self.head.load(Relaxed)
+    }
+
+    pub(crate) fn set_head(&self, head: u32) {
+        self.head.store(head, Relaxed);
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.load(Relaxed);
+        f.debug_struct("Fd")
+            .field("raw", &self.raw)
+            .field("in_flight", &(state & COUNT))
+            .field("closing", &(state & CLOSING != 0))
+            .finish()
+    }
+}
