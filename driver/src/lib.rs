@@ -7,7 +7,7 @@
 //! | [`op`] | the operations, one file each, named after their `IORING_OP_*` |
 //! | `chain`, `cancel` | several operations linked; operations ended from outside |
 //! | `fd`, `kept`, `into_std` | a descriptor, what is in flight on it, what arrived for futures that were dropped |
-//! | `driver` | the turn: stage, enter, reap, settle, wake; and the shutdown |
+//! | `driver` | a thread's driver; its turn: stage, enter, reap, settle, wake; its shutdown |
 //! | `current`, `unpark` | the thread's driver; reaching it from other threads |
 //! | [`buf`] | buffers that can be handed to the kernel |
 //!

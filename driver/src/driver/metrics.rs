@@ -1,0 +1,47 @@
+//! What a driver counts.
+
+use std::cell::Cell;
+
+#[derive(Default)]
+pub(super) struct Counts {
+    pub(super) enters: Cell<u64>,
+    pub(super) sleeps: Cell<u64>,
+    pub(super) staged: Cell<u64>,
+    pub(super) completions: Cell<u64>,
+    pub(super) cancels: Cell<u64>,
+    pub(super) discarded: Cell<u64>,
+    pub(super) pokes: Cell<u64>,
+    pub(super) panics: Cell<u64>,
+}
+
+pub(super) fn add(count: &Cell<u64>, n: u64) {
+    count.set(count.get() + n);
+}
+
+/// Counters of a driver since it was made, and what it holds now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// `io_uring_enter` calls.
+    pub enters: u64,
+    /// Of these, the ones that were ready to sleep.
+    pub sleeps: u64,
+    /// Entries handed to the ring.
+    pub staged: u64,
+    /// Completions reaped.
+    pub completions: u64,
+    /// Cancel entries staged.
+    pub cancels: u64,
+    /// Operations that completed with nobody waiting.
+    pub discarded: u64,
+    /// Times another thread ended the driver's sleep.
+    pub pokes: u64,
+    /// Panics caught in the `Drop` of discarded buffers.
+    pub panics: u64,
+    /// Operations and timeouts in flight now.
+    pub in_flight: usize,
+    /// Slots in use now: in flight, or finished and not taken yet.
+    pub live: usize,
+    /// Entries waiting for room in the queue now.
+    pub backlog: usize,
+}

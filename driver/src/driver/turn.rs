@@ -1,0 +1,229 @@
+//! One turn of a driver: stage, enter, reap, settle, wake.
+//!
+//! No borrow of the driver lives across a call into anything that may run user code: wakers are collected and
+//! called at the end, orphans are taken out before they are discarded.
+
+use std::io;
+
+use io_uring::squeue::Flags;
+
+use super::metrics::add;
+use super::{Core, Driver, IGNORE, WAKE};
+use crate::fd::FdRef;
+use crate::op::watch_entry;
+use crate::ring::{Completion, Sqe, Wait};
+use crate::slots::{Done, Key, Settled};
+
+impl Core {
+    /// Adds an entry to the group that [`Driver::stage`] hands over as a whole.
+    pub(crate) fn stage_later(&mut self, sqe: Sqe) {
+        self.group.push(sqe);
+    }
+
+    /// Links the last entry of the group to the next one.
+    pub(crate) fn link_last(&mut self, link: Flags) {
+        if let Some(last) = self.group.pop() {
+            self.group.push(last.linked_by(link));
+        }
+    }
+
+    /// Moves the backlog's entries into the queue, chain by chain, as far as there is room.
+    fn flush_backlog(&mut self) {
+        while !self.backlog.is_empty() {
+            let group = self
+                .backlog
+                .iter()
+                .position(|sqe| !sqe.is_linked())
+                .map_or(self.backlog.len(), |at| at + 1);
+            let entries = &self.backlog.make_contiguous()[..group];
+            if !self.ring.stage(entries) {
+                return;
+            }
+            self.backlog.drain(..group);
+        }
+    }
+}
+
+impl Driver {
+    // --- staging --------------------------------------------------------------------------------
+
+    /// Stages the group put together by [`Core::stage_later`], whole.
+    ///
+    /// No room: what is staged goes to the kernel first. Still none (the kernel wants its completions reaped):
+    /// the group waits in the backlog.
+    pub(crate) fn stage(&self) {
+        let mut core = self.core();
+        let core = &mut *core;
+        add(&self.inner.counts.staged, core.group.len() as u64);
+        let mut staged = core.backlog.is_empty() && core.ring.stage(&core.group);
+        if !staged && core.backlog.is_empty() {
+            add(&self.inner.counts.enters, 1);
+            // An error here will come again, to the turn, which reports it.
+            let _ = core.ring.enter(Wait::No);
+            staged = core.ring.stage(&core.group);
+        }
+        if !staged {
+            core.backlog.extend(core.group.drain(..));
+        }
+        core.group.clear();
+    }
+
+    pub(super) fn stage_alone(&self, sqe: Sqe) {
+        self.core().stage_later(sqe);
+        self.stage();
+    }
+
+    /// Watches the eventfd by which other threads end this driver's sleep.
+    pub(super) fn watch(&self) {
+        if let Some(raw) = self.inner.remote.raw_poke() {
+            self.core().watching = true;
+            self.stage_alone(watch_entry(raw));
+        }
+    }
+
+    // --- the turn -------------------------------------------------------------------------------
+
+    /// Hands over what is staged, sleeps if `wait` says so and nothing has completed yet, then settles and
+    /// wakes what has completed. Enters the kernel only if there is something to hand over, to collect or to
+    /// sleep for.
+    ///
+    /// # Errors
+    ///
+    /// What `io_uring_enter(2)` cannot recover from: the ring is not this thread's (after a fork).
+    pub fn turn(&self, wait: Wait) -> io::Result<()> {
+        self.submit(wait)?;
+        self.reap();
+        Ok(())
+    }
+
+    fn submit(&self, mut wait: Wait) -> io::Result<()> {
+        let mut core = self.core();
+        let core = &mut *core;
+        while !core.backlog.is_empty() {
+            let before = core.backlog.len();
+            core.flush_backlog();
+            if core.backlog.is_empty() {
+                break;
+            }
+            add(&self.inner.counts.enters, 1);
+            core.ring.enter(Wait::No)?;
+            if core.backlog.len() == before {
+                // The kernel takes nothing before it is rid of completions.
+                wait = Wait::No;
+                break;
+            }
+        }
+        if core.ring.has_completions() {
+            wait = Wait::No;
+        }
+        if wait != Wait::No || core.ring.wants_enter() {
+            add(&self.inner.counts.enters, 1);
+            add(&self.inner.counts.sleeps, u64::from(wait != Wait::No));
+            core.ring.enter(wait)?;
+        }
+        Ok(())
+    }
+
+    fn reap(&self) {
+        let mut batch = {
+            let mut core = self.core();
+            let mut batch = std::mem::take(&mut core.batch);
+            core.ring.reap(&mut batch);
+            batch
+        };
+        add(&self.inner.counts.completions, batch.len() as u64);
+        for completion in batch.drain(..) {
+            self.settle(completion);
+        }
+        self.core().batch = batch;
+        self.wake_ready();
+    }
+
+    fn wake_ready(&self) {
+        let mut ready = std::mem::take(&mut *self.inner.ready.borrow_mut());
+        for waker in ready.drain(..) {
+            waker.wake();
+        }
+        let mut slot = self.inner.ready.borrow_mut();
+        if slot.is_empty() {
+            *slot = ready;
+        }
+    }
+
+    fn settle(&self, completion: Completion) {
+        match completion.user_data {
+            IGNORE => return,
+            WAKE => return self.poked(completion),
+            _ => {}
+        }
+        let settled = self.core().slots.settle(completion);
+        match settled {
+            Settled::Noted => {}
+            Settled::Wake(waker) => self.inner.ready.borrow_mut().push(waker),
+            Settled::Done(done) => self.follow(done),
+            Settled::Orphan(key) => self.discard(key, true),
+        }
+    }
+
+    /// Does what has to follow an operation's last completion.
+    fn follow(&self, done: Done) {
+        let mut ready = self.inner.ready.borrow_mut();
+        ready.extend(done.waker);
+        if let Some((token, cancelled)) = done.token {
+            token.ended(done.key, cancelled, &mut ready);
+        }
+        drop(ready);
+        if let Some(key) = done.cancel_next {
+            self.stage_cancel(key);
+        }
+        if let Some(fd) = done.last_out {
+            self.last_out(&fd);
+        }
+    }
+
+    fn last_out(&self, fd: &FdRef) {
+        let mut wakers = Vec::new();
+        fd.last_out(&mut wakers);
+        self.inner.ready.borrow_mut().append(&mut wakers);
+    }
+
+    /// Gives back what a completion brought that nobody waits for, then lets go of its descriptor.
+    pub(super) fn discard(&self, key: Key, counted: bool) {
+        let Some(mut orphan) = self.core().slots.take_orphan(key, counted) else {
+            return;
+        };
+        add(&self.inner.counts.discarded, 1);
+        if !orphan.discard_quietly() {
+            add(&self.inner.counts.panics, 1);
+            tracing::error!("a buffer panicked when it was dropped");
+        }
+        if let Some(done) = orphan.done.take() {
+            self.follow(done);
+        }
+        let (fd, lane) = (orphan.fd.take(), orphan.lane.take());
+        self.core().slots.give_back(&orphan);
+        let Some(fd) = fd else {
+            return;
+        };
+        if let Some(lane) = lane {
+            fd.release(lane);
+        }
+        if counted && fd.finish() {
+            self.last_out(&fd);
+        }
+    }
+
+    /// Another thread wants this one's attention.
+    fn poked(&self, completion: Completion) {
+        add(&self.inner.counts.pokes, 1);
+        if !completion.more() && completion.result != 0 {
+            self.core().watching = false;
+            if !self.is_closed() {
+                self.watch();
+            }
+        }
+        for fd in self.inner.remote.take_mail() {
+            self.cancel_fd(&fd);
+        }
+    }
+}
