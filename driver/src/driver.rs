@@ -252,7 +252,8 @@ impl Driver {
 
     /// Keeps the memory of a closed descriptor for the next one, if nobody else holds it.
     pub(crate) fn recycle_fd(&self, mut fd: FdRef) {
-        if Arc::get_mut(&mut fd).is_some() {
+        if let Some(shared) = Arc::get_mut(&mut fd) {
+            shared.retire();
             let mut core = self.core();
             if core.spare_fds.len() < SPARE_FDS {
                 core.spare_fds.push(fd);

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -337,5 +337,46 @@ fn a_token_and_a_close_end_a_whole_write_between_its_rounds() {
                 cancelling.await;
             }
         }
+    });
+}
+
+#[test]
+fn a_kept_connection_is_closed_with_its_listener() {
+    run(|driver| async move {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let listener = Fd::new(listener.into());
+        let mut accept = Op::on(&listener, Accept::new());
+        assert!(poll_once(&mut accept).is_pending());
+        driver.turn(Wait::No).unwrap();
+        drop(accept);
+        let client = std::net::TcpStream::connect(addr).unwrap();
+        // Its last operation ends: the connection is kept.
+        while driver.metrics().discarded == 0 {
+            driver
+                .turn(Wait::AtMost(Some(Duration::from_secs(10))))
+                .unwrap();
+        }
+        listener.close().await.unwrap();
+        let (got, _) = Op::on(&Fd::new(client.into()), Recv::new([0; 8])).await;
+        assert_eq!(got.unwrap(), 0);
+    });
+}
+
+#[test]
+fn a_borrowed_number_stays_taken_until_its_handle_is_dropped() {
+    run(|_| async {
+        let (a, b) = socket_pair();
+        let number = std::os::fd::AsFd::as_fd(&a).as_raw_fd();
+        a.close().await.unwrap();
+        let (got, _) = Op::on(&b, Recv::new([0; 8])).await;
+        assert_eq!(got.unwrap(), 0, "the file is closed");
+        let others: Vec<_> = (0..8)
+            .map(|_| std::fs::File::open("/dev/null").unwrap())
+            .collect();
+        assert!(
+            others.iter().all(|file| file.as_raw_fd() != number),
+            "the number was given away"
+        );
     });
 }

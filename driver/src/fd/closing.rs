@@ -6,6 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::task::{Context, Poll, Waker};
 
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::{DupFlags, dup3};
+
 use super::shared::{BORROWED, CLOSED, CLOSING, COUNT, Lane, Shared};
 use crate::current;
 
@@ -54,13 +57,17 @@ impl Shared {
             drop(slow);
             return self.closed(None, wakers);
         }
-        if self.state.load(Acquire) & BORROWED != 0 {
-            let error = park_number(owned, &mut slow.owned)
-                .err()
-                .and_then(|e| e.raw_os_error());
-            drop(slow);
-            return self.closed(error, wakers);
-        }
+        let owned = if self.state.load(Acquire) & BORROWED == 0 {
+            owned
+        } else {
+            match park_number(owned, &mut slow.owned) {
+                Ok(owned) => owned,
+                Err(error) => {
+                    drop(slow);
+                    return self.closed(error.raw_os_error(), wakers);
+                }
+            }
+        };
         drop(slow);
         match current::try_driver() {
             Some(driver) if !driver.is_closed() => driver.close_fd(self.clone(), owned),
@@ -83,6 +90,12 @@ impl Shared {
         }
         slow.close_error = error;
         wakers.append(&mut slow.closers);
+        if !slow.reclaim {
+            // Nobody can ask for it any more; connections among it are closed, not forgotten.
+            let kept = std::mem::take(&mut slow.kept);
+            drop(slow);
+            drop(kept);
+        }
     }
 
     /// A chain is about to close the descriptor by its own entry: nothing else begins.
@@ -148,13 +161,20 @@ impl Shared {
     }
 }
 
-/// Closes the file but keeps its number taken, for those who borrowed it: a handle to nothing takes
-/// its place until `keep` is dropped.
-fn park_number(mut owned: OwnedFd, keep: &mut Option<OwnedFd>) -> io::Result<()> {
-    let nothing = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC)?;
-    rustix::io::dup3(&nothing, &mut owned, rustix::io::DupFlags::CLOEXEC)?;
+/// Moves the file to another number, to be closed there, and keeps its own taken for those who borrowed it: a
+/// handle to nothing takes its place until `keep` is dropped.
+///
+/// # Errors
+///
+/// No descriptor is left for that. The file then stays open until `keep` is dropped.
+fn park_number(mut owned: OwnedFd, keep: &mut Option<OwnedFd>) -> io::Result<OwnedFd> {
+    let moved = owned.try_clone().and_then(|moved| {
+        let nothing = eventfd(0, EventfdFlags::CLOEXEC)?;
+        dup3(&nothing, &mut owned, DupFlags::CLOEXEC)?;
+        Ok(moved)
+    });
     *keep = Some(owned);
-    Ok(())
+    moved
 }
 
 /// What an operation on a closed descriptor answers.

@@ -109,21 +109,30 @@ impl Shared {
         }
     }
 
-    /// Makes a finished descriptor's memory serve a new one: accepting allocates nothing.
-    pub(crate) fn renew(&mut self, owned: OwnedFd) {
-        self.raw = owned.as_raw_fd();
+    /// Empties a closed descriptor's memory, so that it can wait for a new one.
+    pub(crate) fn retire(&mut self) {
         *self.state.get_mut() = 0;
         *self.home.get_mut() = 0;
         *self.head.get_mut() = NONE;
         let slow = self.slow.get_mut().unwrap_or_else(PoisonError::into_inner);
-        slow.owned = Some(owned);
         slow.kept.clear();
+        // The queues keep their room: whoever takes this memory over allocates nothing.
         slow.waiting.iter_mut().for_each(VecDeque::clear);
-        slow.granted = [None; 2];
         slow.closers.clear();
-        slow.close_error = None;
         slow.rings.clear();
+        slow.owned = None;
+        slow.granted = [None; 2];
+        slow.close_error = None;
         slow.reclaim = false;
+    }
+
+    /// Makes [retired](Shared::retire) memory serve a new descriptor.
+    pub(crate) fn renew(&mut self, owned: OwnedFd) {
+        self.raw = owned.as_raw_fd();
+        self.slow
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .owned = Some(owned);
     }
 
     pub(crate) fn raw(&self) -> RawFd {

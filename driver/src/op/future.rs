@@ -94,7 +94,7 @@ impl<T: Operation> Op<T> {
 
     /// Gives the operation up after `duration`, counted from its first poll.
     ///
-    /// It then resolves as [`TimedOut`](io::ErrorKind::TimedOut), or with what it had done by then. The
+    /// It then resolves as [`TimedOut`](std::io::ErrorKind::TimedOut), or with what it had done by then. The
     /// deadline is part of the submission (`IORING_OP_LINK_TIMEOUT`): it costs no further system call.
     pub fn timeout(mut self, duration: Duration) -> Op<T> {
         self.deadline = Some(Deadline::After(duration));

@@ -7,8 +7,8 @@
 //! [`Operation::discard`].
 //!
 //! What lives here: the contract of an operation (`mod.rs`), its life (`future.rs`), its start (`start.rs`), and
-//! the operations. What does not: several linked ones ([`crate::chain`]), the ring and its turns
-//! ([`crate::driver`]), the memory ([`crate::slots`]).
+//! the operations. What does not: several linked ones (`chain.rs`), the ring and its turns (`driver/`), the
+//! memory (`slots/`).
 #![allow(
     unsafe_code,
     reason = "implements the contract between operations and their slots"

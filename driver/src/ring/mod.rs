@@ -76,7 +76,7 @@ impl Completion {
     }
 }
 
-/// How long an [`enter`](Ring::enter) may sleep for a completion.
+/// How long a turn may sleep for a completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
     /// Not at all.
