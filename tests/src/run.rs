@@ -68,10 +68,7 @@ fn name_of(path: &str) -> &str {
 ///
 /// If that file cannot be written.
 pub fn skip(reason: &str) {
-    let name = NAME.with_borrow(Clone::clone);
-    let name = name
-        .or_else(|| std::thread::current().name().map(str::to_owned))
-        .unwrap_or_default();
+    let name = test_name();
     println!("skipped: {name}: {reason}");
     if let Some(path) = std::env::var_os("ANNULET_SKIPS") {
         let mut file = OpenOptions::new()
@@ -83,6 +80,13 @@ pub fn skip(reason: &str) {
         file.write_all(format!("{name}: {reason}\n").as_bytes())
             .expect("the file of skips is written");
     }
+}
+
+/// The test this is called in; its thread's name outside of a scenario.
+pub fn test_name() -> String {
+    let name = NAME.with_borrow(Clone::clone);
+    let name = name.or_else(|| std::thread::current().name().map(str::to_owned));
+    name.unwrap_or_default()
 }
 
 /// Ends the process, saying `name`, unless what this returns is dropped within `limit`.

@@ -1,0 +1,295 @@
+//! A warm runtime does I/O without allocating, dropped operations included.
+//!
+//! Counted by the process's allocator, a thread at a time. What is done a few hundred times first makes room for all
+//! that comes after; then a few hundred more may not allocate once.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::time::Duration;
+
+use annulet_tests::{Ring, metrics, pipe, poll_now, socket_pair, spec, submitted, until};
+use runtime::net::{TcpListener, TcpStream};
+use runtime::time::sleep;
+use runtime::{Fd, Op, op};
+
+spec! {
+    async a_nop_and_a_sleep_allocate_nothing;
+    async a_read_and_a_write_allocate_nothing;
+    async a_receive_and_a_send_allocate_nothing;
+    async a_receive_with_a_deadline_allocates_nothing;
+    async a_message_allocates_nothing;
+    async an_accept_and_a_connect_allocate_nothing;
+    async a_tcp_stream_allocates_nothing;
+    async a_tcp_listener_allocates_nothing;
+    async a_dropped_receive_allocates_nothing;
+    async a_dropped_operation_that_is_cancelled_allocates_nothing;
+    async a_dropped_accept_allocates_nothing;
+    async a_queued_receive_allocates_nothing;
+}
+
+struct Counting;
+
+thread_local! {
+    /// No destructor and nothing lazy: it must not allocate itself.
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+#[allow(
+    unsafe_code,
+    reason = "an allocator is unsafe to write; this one hands everything on and counts"
+)]
+mod allocator {
+    use super::{ALLOCATIONS, Counting, GlobalAlloc, Layout, System};
+
+    fn count() {
+        // Zero once the thread is ending: nobody asks then.
+        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+    }
+
+    // SAFETY: the system's allocator does it all; the callers' promises to this one are promises to that.
+    unsafe impl GlobalAlloc for Counting {
+        unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+            count();
+            // SAFETY: as for the whole.
+            unsafe { System.alloc(layout) }
+        }
+        unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+            count();
+            // SAFETY: as for the whole.
+            unsafe { System.alloc_zeroed(layout) }
+        }
+        unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+            count();
+            // SAFETY: as for the whole.
+            unsafe { System.realloc(block, layout, size) }
+        }
+        unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+            // SAFETY: as for the whole.
+            unsafe { System.dealloc(block, layout) }
+        }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const ROUNDS: usize = 300;
+
+/// Does `round` until all is warm, then as often again, without an allocation.
+async fn allocates_nothing(mut round: impl AsyncFnMut(usize)) {
+    for n in 0..ROUNDS {
+        round(n).await;
+    }
+    let before = ALLOCATIONS.get();
+    for n in 0..ROUNDS {
+        round(n).await;
+    }
+    let allocations = ALLOCATIONS.get() - before;
+    assert_eq!(allocations, 0, "allocations in {ROUNDS} rounds");
+}
+
+async fn a_nop_and_a_sleep_allocate_nothing(_: Ring) {
+    allocates_nothing(async |_| {
+        Op::new(op::Nop::new()).await.unwrap();
+        sleep(Duration::from_micros(1)).await;
+        runtime::yield_now().await;
+    })
+    .await;
+}
+
+async fn a_read_and_a_write_allocate_nothing(_: Ring) {
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("allocations-{:?}", std::thread::current().id()));
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(&path)
+        .unwrap();
+    std::fs::remove_file(path).unwrap();
+    let file = Fd::new(file.into());
+    let (read_end, write_end) = pipe();
+    allocates_nothing(async |n| {
+        let (wrote, _) = Op::on(&file, op::Write::at([n as u8; 512], 0)).await;
+        assert_eq!(wrote.unwrap(), 512);
+        let (got, bytes) = Op::on(&file, op::Read::at([0; 512], 0)).await;
+        assert_eq!((got.unwrap(), bytes), (512, [n as u8; 512]));
+        let (wrote, _) = Op::on(&write_end, op::Write::new([n as u8; 64])).await;
+        assert_eq!(wrote.unwrap(), 64);
+        let (got, bytes) = Op::on(&read_end, op::Read::new([0; 64])).await;
+        assert_eq!((got.unwrap(), bytes), (64, [n as u8; 64]));
+    })
+    .await;
+}
+
+async fn a_receive_and_a_send_allocate_nothing(_: Ring) {
+    let (ours, theirs) = socket_pair();
+    let mut buf = vec![0; 4096];
+    allocates_nothing(async |_| {
+        // Blocked first, then served.
+        let mut recv = Op::on(&ours, op::Recv::new(std::mem::take(&mut buf)));
+        assert!(poll_now(&mut recv).await.is_pending());
+        submitted().await;
+        assert_eq!(Op::on(&theirs, op::Send::new([7; 64])).await.0.unwrap(), 64);
+        let (got, back) = recv.await;
+        assert_eq!(got.unwrap(), 64);
+        buf = back;
+        buf.resize(4096, 0);
+    })
+    .await;
+}
+
+async fn a_receive_with_a_deadline_allocates_nothing(_: Ring) {
+    let (ours, theirs) = socket_pair();
+    allocates_nothing(async |n| {
+        if n % 2 == 0 {
+            let late = Op::on(&ours, op::Recv::new([0; 64])).timeout(Duration::from_micros(50));
+            assert_eq!(
+                late.await.0.unwrap_err().kind(),
+                std::io::ErrorKind::TimedOut
+            );
+        } else {
+            assert_eq!(Op::on(&theirs, op::Send::new([7; 64])).await.0.unwrap(), 64);
+            let in_time = Op::on(&ours, op::Recv::new([0; 64])).timeout(Duration::from_secs(60));
+            assert_eq!(in_time.await.0.unwrap(), 64);
+        }
+    })
+    .await;
+}
+
+async fn a_message_allocates_nothing(_: Ring) {
+    let (ours, theirs) = socket_pair();
+    allocates_nothing(async |_| {
+        let send = op::SendMsg::new([[1; 32], [2; 32]], None, 0);
+        assert_eq!(Op::on(&theirs, send).await.0.unwrap(), 64);
+        let (message, parts) = Op::on(&ours, op::RecvMsg::new([[0; 32], [0; 32]], 0)).await;
+        assert_eq!((message.unwrap().len, parts), (64, [[1; 32], [2; 32]]));
+    })
+    .await;
+}
+
+async fn an_accept_and_a_connect_allocate_nothing(_: Ring) {
+    let (listener, address) = annulet_tests::tcp_listener();
+    allocates_nothing(async |_| {
+        let socket = op::Socket::new(libc::AF_INET, libc::SOCK_STREAM, 0);
+        let client = Fd::new(Op::new(socket).await.unwrap());
+        let mut accept = Op::on(&listener, op::Accept::new());
+        assert!(poll_now(&mut accept).await.is_pending());
+        Op::on(&client, op::Connect::new(address.into()))
+            .await
+            .unwrap();
+        let (server, _) = accept.await.unwrap();
+        let server = Fd::new(server);
+        drop((client, server));
+        closed().await;
+    })
+    .await;
+}
+
+async fn a_tcp_stream_allocates_nothing(_: Ring) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap())
+        .await
+        .unwrap();
+    let (server, _) = listener.accept().await.unwrap();
+    let mut buf = vec![7; 4096];
+    allocates_nothing(async |_| {
+        let (sent, back) = client.write_all(std::mem::take(&mut buf)).await;
+        sent.unwrap();
+        let (got, back) = server.read_exact(back).await;
+        got.unwrap();
+        buf = back;
+    })
+    .await;
+}
+
+/// Dropped handles are closed in the background; their memory is then there for the next ones.
+async fn closed() {
+    until(|| metrics().in_flight == 0).await;
+}
+
+async fn a_tcp_listener_allocates_nothing(_: Ring) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    allocates_nothing(async |_| {
+        let client = TcpStream::connect(address).await.unwrap();
+        let (server, _) = listener.accept().await.unwrap();
+        drop((client, server));
+        closed().await;
+    })
+    .await;
+}
+
+async fn a_dropped_receive_allocates_nothing(_: Ring) {
+    let (ours, theirs) = socket_pair();
+    allocates_nothing(async |n| {
+        let mut dropped = Op::on(&ours, op::Recv::new([0; 64]));
+        assert!(poll_now(&mut dropped).await.is_pending());
+        if n % 2 == 0 {
+            submitted().await;
+        }
+        drop(dropped);
+        assert_eq!(
+            Op::on(&theirs, op::Send::new([n as u8; 64]))
+                .await
+                .0
+                .unwrap(),
+            64
+        );
+        let (got, bytes) = Op::on(&ours, op::Recv::new([0; 64])).await;
+        assert_eq!((got.unwrap(), bytes), (64, [n as u8; 64]));
+    })
+    .await;
+}
+
+async fn a_dropped_operation_that_is_cancelled_allocates_nothing(_: Ring) {
+    let (ours, _theirs) = socket_pair();
+    allocates_nothing(async |n| {
+        let mut hour = Op::new(op::Timeout::new(Duration::from_secs(3600)));
+        let readable = op::PollAdd::new(op::Events(libc::POLLIN as u32));
+        let mut poll = Op::on(&ours, readable).timeout(Duration::from_secs(3600));
+        assert!(poll_now(&mut hour).await.is_pending());
+        assert!(poll_now(&mut poll).await.is_pending());
+        if n % 2 == 0 {
+            submitted().await;
+        }
+        drop((hour, poll));
+        closed().await;
+    })
+    .await;
+}
+
+async fn a_dropped_accept_allocates_nothing(_: Ring) {
+    let (listener, address) = annulet_tests::tcp_listener();
+    allocates_nothing(async |_| {
+        let socket = op::Socket::new(libc::AF_INET, libc::SOCK_STREAM, 0);
+        let client = Fd::new(Op::new(socket).await.unwrap());
+        let mut dropped = Op::on(&listener, op::Accept::new());
+        assert!(poll_now(&mut dropped).await.is_pending());
+        submitted().await;
+        drop(dropped);
+        Op::on(&client, op::Connect::new(address.into()))
+            .await
+            .unwrap();
+        let (server, peer) = Op::on(&listener, op::Accept::new()).await.unwrap();
+        assert!(peer.is_some());
+        drop((client, Fd::new(server)));
+        closed().await;
+    })
+    .await;
+}
+
+async fn a_queued_receive_allocates_nothing(_: Ring) {
+    let (ours, theirs) = socket_pair();
+    allocates_nothing(async |_| {
+        let mut first = Op::on(&ours, op::Recv::new([0; 1]));
+        let mut second = Op::on(&ours, op::Recv::new([0; 1]));
+        assert!(poll_now(&mut first).await.is_pending());
+        assert!(poll_now(&mut second).await.is_pending());
+        assert_eq!(Op::on(&theirs, op::Send::new([1, 2])).await.0.unwrap(), 2);
+        assert_eq!(first.await.1, [1]);
+        assert_eq!(second.await.1, [2]);
+    })
+    .await;
+}
