@@ -1,4 +1,24 @@
-#![doc = include_str!("../../README.md")]
+//! Annulet: an async runtime for Linux on io_uring, one thread and one ring.
+//!
+//! ```
+//! use std::io;
+//!
+//! #[runtime::main]
+//! async fn main() -> io::Result<()> {
+//!     let listener = runtime::net::TcpListener::bind("127.0.0.1:0").await?;
+//!     let server = listener.local_addr()?;
+//!     runtime::spawn(async move {
+//!         while let Ok((stream, _peer)) = listener.accept().await {
+//!             let (_sent, _buf) = stream.write_all(b"hello").await;
+//!         }
+//!     });
+//!     let stream = runtime::net::TcpStream::connect(server).await?;
+//!     let (read, buf) = stream.read_exact([0; 5]).await;
+//!     read?;
+//!     assert_eq!(&buf, b"hello");
+//!     Ok(())
+//! }
+//! ```
 //!
 //! # Where things are
 //!
@@ -10,7 +30,25 @@
 //! | [`task`] | [`spawn`], [`JoinHandle`], [`yield_now`] |
 //! | [`buf`] | buffers that are handed to the kernel and come back |
 //! | [`op`] | every operation by itself, and the futures' common [`Op`] |
-//! | here | [`Runtime`], [`Builder`], [`Handle`]; [`chain`], [`CancelToken`] |
+//! | here | [`Runtime`], [`Builder`], [`Handle`]; [`chain()`], [`CancelToken`] |
+//!
+//! # What to know
+//!
+//! **Buffers move in and out.** `stream.read(buf).await` takes the buffer and gives it back with the result, as
+//! the kernel may write to it until the operation has ended, whatever becomes of the future.
+//!
+//! **Dropping is safe, and loses nothing that was received.** A dropped read or accept runs on; what it brings
+//! goes to the next one. A dropped write may have sent any part of its buffer. Every function says which it is.
+//!
+//! **Deadlines and cancels belong to operations.** Each has `.timeout(d)`, `.deadline(t)` and
+//! `.cancel_with(&token)`; [`time::timeout`] is for whole futures.
+//!
+//! **Close, or drop.** `close().await` ends what is in flight on a descriptor, then closes it and reports how
+//! that went; dropping the handle does the same in the background.
+//!
+//! **A thread, a runtime.** Futures stay on their thread and need not be [`Send`]. Handles of sockets are `Send`
+//! and `Sync`: used on another thread they run on that one's ring. [`Handle::spawn`] sends work to another
+//! runtime.
 
 mod builder;
 mod run;
@@ -30,3 +68,8 @@ pub use annulet_net as net;
 pub use crate::builder::Builder;
 pub use crate::run::{Handle, Metrics, Runtime, block_on};
 pub use crate::task::{AbortHandle, JoinError, JoinHandle, spawn, try_spawn, yield_now};
+
+/// The README's examples are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
