@@ -106,6 +106,16 @@ unsafe impl IoBufMut for Box<[u8]> {
     unsafe fn set_init(&mut self, _n: usize) {}
 }
 
+// SAFETY: the bytes are static and immutable.
+unsafe impl<const N: usize> IoBuf for &'static [u8; N] {
+    fn stable_ptr(&self) -> *const u8 {
+        self.as_ptr()
+    }
+    fn bytes_init(&self) -> usize {
+        N
+    }
+}
+
 // SAFETY: an array moves with its value, but a value that is not moved keeps it where it is.
 unsafe impl<const N: usize> IoBuf for [u8; N] {
     fn stable_ptr(&self) -> *const u8 {
