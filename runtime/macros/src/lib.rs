@@ -18,7 +18,7 @@ use expand::{Entry, expand};
 
 /// Makes an `async fn` the program's `main`: builds a runtime and blocks on the body.
 ///
-/// ```ignore
+/// ```
 /// #[runtime::main(entries = 1024)]
 /// async fn main() -> std::io::Result<()> {
 ///     println!("on the ring");
@@ -28,7 +28,7 @@ use expand::{Entry, expand};
 ///
 /// does what this does:
 ///
-/// ```ignore
+/// ```
 /// fn main() -> std::io::Result<()> {
 ///     async fn main() -> std::io::Result<()> {
 ///         println!("on the ring");
@@ -55,14 +55,14 @@ use expand::{Entry, expand};
 ///
 /// | option | type | what it sets | left out |
 /// | --- | --- | --- | --- |
-/// | `entries` | `u32`, a count | size of the submission queue | the builder's default |
-/// | `completions` | `u32`, a count | size of the completion queue | the builder's default |
-/// | `budget` | `u32`, a count of polls | how many tasks one turn may poll before it looks at timers and completions | the builder's default |
+/// | `entries` | `u32`, a count | size of the submission queue | 256 |
+/// | `completions` | `u32`, a count | size of the completion queue | 4096 |
+/// | `budget` | `u32`, a count of polls | how many tasks one turn may poll before it looks at timers and completions | 256 |
 /// | `sqpoll` | `std::time::Duration` | a kernel thread picks up submissions, and sleeps after being idle for this long | no such thread |
-/// | `thread_name` | a string | name of the runtime's thread | the builder's default |
+/// | `thread_name` | a string | name of the runtime's thread | left as it is |
 /// | `crate` | a path, without quotes | where the facade is found, if it was renamed | `::runtime` |
 ///
-/// ```ignore
+/// ```
 /// use std::time::Duration;
 ///
 /// const ENTRIES: u32 = 256;
@@ -105,7 +105,7 @@ pub fn main(options: TokenStream, item: TokenStream) -> TokenStream {
 
 /// Makes an `async fn` a test: builds a runtime of its own for it and blocks on the body.
 ///
-/// ```ignore
+/// ```
 /// #[runtime::test]
 /// async fn a_port_is_chosen_for_port_zero() -> std::io::Result<()> {
 ///     let listener = runtime::net::TcpListener::bind("127.0.0.1:0").await?;
@@ -117,7 +117,7 @@ pub fn main(options: TokenStream, item: TokenStream) -> TokenStream {
 /// It adds `#[test]` itself and takes what `#[test]` takes: `#[should_panic]`, `#[ignore]`, and a
 /// body that returns a `Result`.
 ///
-/// ```ignore
+/// ```
 /// #[runtime::test(entries = 8)]
 /// #[should_panic(expected = "a claim that fails")]
 /// async fn claims() {
