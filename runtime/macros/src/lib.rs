@@ -59,6 +59,8 @@ use expand::{Entry, expand};
 /// | `completions` | `u32`, a count | size of the completion queue | 4096 |
 /// | `budget` | `u32`, a count of polls | how many tasks one turn may poll before it looks at timers and completions | 256 |
 /// | `sqpoll` | `std::time::Duration` | a kernel thread picks up submissions, and sleeps after being idle for this long | no such thread |
+/// | `shutdown_timeout` | `std::time::Duration` | how long the end waits for the kernel to let go | 10 s |
+/// | `plain` | `bool` | leaves out what is newer than Linux 5.19 | `false` |
 /// | `thread_name` | a string | name of the runtime's thread | left as it is |
 /// | `crate` | a path, without quotes | where the facade is found, if it was renamed | `::runtime` |
 ///
@@ -73,7 +75,7 @@ use expand::{Entry, expand};
 ///
 /// With `rt = { package = "annulet", .. }` in `Cargo.toml`:
 ///
-/// ```ignore
+/// ```text
 /// #[rt::main(crate = rt)]
 /// async fn main() {}
 /// ```

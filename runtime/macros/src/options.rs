@@ -15,7 +15,7 @@ struct Known {
     example: &'static str,
 }
 
-const KNOWN: [Known; 6] = [
+const KNOWN: [Known; 8] = [
     Known {
         name: "entries",
         example: "entries = 1024",
@@ -31,6 +31,14 @@ const KNOWN: [Known; 6] = [
     Known {
         name: "sqpoll",
         example: "sqpoll = Duration::from_millis(50)",
+    },
+    Known {
+        name: "shutdown_timeout",
+        example: "shutdown_timeout = Duration::from_secs(1)",
+    },
+    Known {
+        name: "plain",
+        example: "plain = true",
     },
     Known {
         name: "thread_name",
@@ -299,7 +307,7 @@ mod tests {
             quote!(colour = 1),
             &[
                 "unknown option `colour`\nthe options are `entries`, `completions`, `budget`, \
-                `sqpoll`, `thread_name`, `crate`",
+                `sqpoll`, `shutdown_timeout`, `plain`, `thread_name`, `crate`",
             ],
         );
     }
