@@ -6,7 +6,7 @@
 //! lists its scenarios in [`spec!`], which makes a test of each of them on every ring there is:
 //!
 //! ```
-//! use annulet_tests::{Ring, socket_pair, spec, submitted, poll_now};
+//! use annulet_tests::{Ring, poll_now, socket_pair, spec, submitted};
 //! use runtime::{Op, is_cancelled, op};
 //!
 //! spec! {
@@ -73,7 +73,7 @@ pub use fork::{block_usr1, in_fork, send_usr1, wait_for_usr1};
 pub use order::{driver, metrics, poll_now, poll_once, submitted, until, within_a_turn};
 pub use process::{fds, forget_on_purpose, raise_descriptor_limit, resident_bytes, threads};
 pub use rings::Ring;
-pub use run::{alone, here, skip, test_name, watchdog};
+pub use run::{alone, give_time, here, skip, test_name, watchdog};
 pub use sockets::{pipe, socket_pair, tcp_listener};
 
 /// Lists a module's scenarios and makes tests of them, one a ring.

@@ -110,6 +110,21 @@ pub fn watchdog(name: &str, limit: Duration) -> Watched {
     Watched { id }
 }
 
+/// Gives the running scenario this long, from now on, instead of the usual minute.
+pub fn give_time(limit: Duration) {
+    let (name, end) = (test_name(), Instant::now() + limit);
+    if let Some(dog) = DOG.get() {
+        let mut list = dog.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        for (_, _, its_end) in list
+            .tests
+            .iter_mut()
+            .filter(|(_, its_name, _)| *its_name == name)
+        {
+            *its_end = end;
+        }
+    }
+}
+
 /// From [`watchdog`].
 #[derive(Debug)]
 #[must_use = "the watch ends when this is dropped"]
