@@ -106,7 +106,7 @@ impl<T: Operation> Member for Link<T> {
     }
 
     fn place(&mut self, driver: &Driver, lane: Option<Lane>, link: Flags) -> Option<Key> {
-        self.op.place(driver, lane, link)
+        self.op.place(driver, lane, link, None)
     }
 
     fn count_out(&self, lane: Option<Lane>) {

@@ -9,6 +9,7 @@ thread_local! {
 }
 
 /// This thread's driver, if one was entered.
+#[inline]
 pub(crate) fn try_driver() -> Option<Driver> {
     // At thread exit the variable may be gone already: then there is no driver.
     CURRENT
@@ -22,6 +23,7 @@ pub(crate) fn try_driver() -> Option<Driver> {
 /// # Panics
 ///
 /// Outside a runtime, naming the operation and what to write instead.
+#[inline]
 #[track_caller]
 pub(crate) fn driver(operation: &str) -> Driver {
     match try_driver() {

@@ -145,6 +145,7 @@ impl Driver {
     }
 
     /// Whether the ring carries out an opcode (an `IORING_OP_*` number).
+    #[inline]
     pub fn supports(&self, opcode: u8) -> bool {
         self.core().ring.support().has(opcode)
     }
@@ -167,14 +168,17 @@ impl Driver {
         }
     }
 
+    #[inline]
     pub(crate) fn id(&self) -> u32 {
         self.inner.id
     }
 
+    #[inline]
     pub(crate) fn is_closed(&self) -> bool {
         self.inner.closed.get()
     }
 
+    #[inline]
     pub(crate) fn core(&self) -> RefMut<'_, Core> {
         self.inner.core.borrow_mut()
     }
@@ -230,7 +234,7 @@ impl Driver {
     /// Closes a descriptor in the background and tells those who await it.
     pub(crate) fn close_fd(&self, shared: FdRef, owned: OwnedFd) {
         let mut op = Op::new(CloseOwned::new(shared, owned));
-        let _ = op.place(self, None, Flags::empty());
+        let _ = op.place(self, None, Flags::empty(), None);
         self.stage();
         // The future is dropped here, but not cancelled: a close runs on (`OnDrop::Keep`).
     }

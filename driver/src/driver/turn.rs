@@ -55,8 +55,17 @@ impl Driver {
         let mut core = self.core();
         let core = &mut *core;
         add(&self.inner.counts.staged, core.group.len() as u64);
-        let mut staged = core.backlog.is_empty() && core.ring.stage(&core.group);
-        if !staged && core.backlog.is_empty() {
+        if core.backlog.is_empty() && core.ring.stage(&core.group) {
+            core.group.clear();
+        } else {
+            self.make_room(core);
+        }
+    }
+
+    #[cold]
+    fn make_room(&self, core: &mut Core) {
+        let mut staged = false;
+        if core.backlog.is_empty() {
             add(&self.inner.counts.enters, 1);
             // An error here will come again, to the turn, which reports it.
             let _ = core.ring.enter(Wait::No);

@@ -157,6 +157,7 @@ impl Shared {
     }
 
     /// Counts an operation in, and takes its lane.
+    #[inline]
     pub(crate) fn begin(&self, lane: Option<Lane>) -> Begin {
         let (busy, blocked) = lane.map_or((0, 0), |l| (l.busy(), l.busy() | l.queued()));
         let mut state = self.state.load(Relaxed);
@@ -199,6 +200,7 @@ impl Shared {
     /// Counts an operation out: its last completion has come. `true`: it was the last one of a closing
     /// descriptor, and the caller must call [`last_out`](Shared::last_out).
     #[must_use]
+    #[inline]
     pub(crate) fn finish(&self) -> bool {
         let old = self.state.fetch_sub(1, AcqRel);
         debug_assert!(old & COUNT != 0, "an operation finished twice");
@@ -206,6 +208,7 @@ impl Shared {
     }
 
     /// Gives a lane up: hands it to the first in the queue, or frees it.
+    #[inline]
     pub(crate) fn release(&self, lane: Lane) {
         let mut state = self.state.load(Relaxed);
         while state & lane.queued() == 0 {
@@ -323,6 +326,7 @@ impl Shared {
     // --- which rings have operations here -------------------------------------------------------
 
     /// Whether driver `id`'s slots are the ones listed here.
+    #[inline]
     pub(crate) fn is_home(&self, id: u32) -> bool {
         self.home.load(Relaxed) == id
     }

@@ -137,15 +137,13 @@ impl<T: Operation> Op<T> {
 
     /// As [`poll_flight`](Op::poll_flight), for an operation that may take several rounds.
     fn poll_rounds(&mut self, cx: &mut Context<'_>) -> Poll<T::Output> {
-        loop {
-            let (driver, mut taken) = ready!(self.poll_taken(cx));
-            if !T::ROUNDS || !taken.op.goes_on(&taken.result) {
-                return Poll::Ready(finish(taken));
-            }
-            if let Some(output) = self.next_round(&driver, taken) {
-                return Poll::Ready(output);
-            }
+        let (driver, mut taken) = ready!(self.poll_taken(cx));
+        if T::ROUNDS && taken.op.goes_on(&taken.result) {
+            return self
+                .next_round(&driver, taken, cx)
+                .map_or(Poll::Pending, Poll::Ready);
         }
+        Poll::Ready(finish(taken))
     }
 
     fn poll_taken(&mut self, cx: &mut Context<'_>) -> Poll<(Driver, Taken<T>)> {
@@ -162,6 +160,16 @@ impl<T: Operation> Op<T> {
             unreachable!("looked at above");
         };
         Poll::Ready((driver, taken))
+    }
+
+    /// The future goes before its operation has ended.
+    #[cold]
+    fn abandon(&mut self) {
+        match std::mem::replace(&mut self.phase, Phase::Done) {
+            Phase::Idle(_) | Phase::Done => {}
+            Phase::Waiting(waiting) => self.leave(waiting.lane, waiting.id, waiting.token_seat),
+            Phase::Flight { driver, key } => driver.abandon(key),
+        }
     }
 
     pub(crate) fn flight(&self) -> Option<(&Driver, Key)> {
@@ -186,31 +194,19 @@ impl<T: Operation> Future for Op<T> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T::Output> {
         let this = self.get_mut();
-        if let Phase::Idle(_) = this.phase
-            && let Some(output) = this.start(cx)
-        {
-            return Poll::Ready(output);
+        match &this.phase {
+            Phase::Flight { .. } | Phase::Done => this.poll_rounds(cx),
+            Phase::Idle(_) => this.start(cx).map_or(Poll::Pending, Poll::Ready),
+            Phase::Waiting(_) => this.wait(cx),
         }
-        if let Phase::Waiting(_) = this.phase {
-            match this.wait(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(output)) => return Poll::Ready(output),
-                Poll::Ready(None) => {}
-            }
-        }
-        if let Phase::Idle(_) = this.phase {
-            return Poll::Pending;
-        }
-        this.poll_rounds(cx)
     }
 }
 
 impl<T: Operation> Drop for Op<T> {
+    #[inline]
     fn drop(&mut self) {
-        match std::mem::replace(&mut self.phase, Phase::Done) {
-            Phase::Idle(_) | Phase::Done => {}
-            Phase::Waiting(waiting) => self.leave(waiting.lane, waiting.id, waiting.token_seat),
-            Phase::Flight { driver, key } => driver.abandon(key),
+        if !matches!(self.phase, Phase::Done) {
+            self.abandon();
         }
     }
 }

@@ -97,12 +97,14 @@ impl<T: Operation> Op<T> {
     /// Puts the operation into a slot and its entries behind those waiting to be staged together.
     ///
     /// The operation is counted in on its descriptor already. `lane` is the one to give up when its result
-    /// is taken; `link` ties it to its deadline, as the members of its chain are tied.
+    /// is taken; `link` ties it to its deadline, as the members of its chain are tied; `waker` is woken when
+    /// it has completed.
     pub(crate) fn place(
         &mut self,
         driver: &Driver,
         lane: Option<Lane>,
         link: squeue::Flags,
+        waker: Option<Waker>,
     ) -> Option<Key> {
         let Phase::Idle(op) = std::mem::replace(&mut self.phase, Phase::Done) else {
             return None;
@@ -111,7 +113,9 @@ impl<T: Operation> Op<T> {
         let raw = self.fd.as_ref().map_or(-1, |fd| fd.raw());
         let home = self.fd.as_ref().is_none_or(|fd| driver.is_home_of(fd));
         let mut core = driver.core();
-        let key = core.slots.insert(op, self.fd.take(), home, lane, keep);
+        let key = core
+            .slots
+            .insert(op, self.fd.take(), home, lane, keep, waker);
         // SAFETY: `key` was just made from a `T`; nothing is staged for it yet.
         let entry = unsafe { core.slots.op_mut::<T>(key) }
             .entry(raw)
@@ -167,12 +171,18 @@ impl<T: Operation> Op<T> {
         match (begun, lane) {
             (Begin::Closed, _) => self.end(Err(closed_error())),
             (Begin::Busy, Some(lane)) => self.queue(&driver, lane, cx),
-            (begun, lane) => self.go(&driver, lane, begun == Begin::GoKept),
+            (begun, lane) => self.go(&driver, lane, begun == Begin::GoKept, cx),
         }
     }
 
     /// Counted in, the lane held: serves the operation from what is kept, or stages it.
-    fn go(&mut self, driver: &Driver, lane: Option<Lane>, kept: bool) -> Option<T::Output> {
+    fn go(
+        &mut self,
+        driver: &Driver,
+        lane: Option<Lane>,
+        kept: bool,
+        cx: &Context<'_>,
+    ) -> Option<T::Output> {
         if kept && let Some(result) = self.serve() {
             self.count_out(lane);
             return self.end(result);
@@ -181,7 +191,8 @@ impl<T: Operation> Op<T> {
             self.count_out(lane);
             return self.end(Err(error));
         }
-        let key = self.place(driver, lane, squeue::Flags::IO_LINK);
+        let waker = Some(cx.waker().clone());
+        let key = self.place(driver, lane, squeue::Flags::IO_LINK, waker);
         driver.stage();
         if let Some(key) = key {
             driver.cancel_if_closing(key);
@@ -232,7 +243,7 @@ impl<T: Operation> Op<T> {
     fn queue(&mut self, driver: &Driver, lane: Lane, cx: &mut Context<'_>) -> Option<T::Output> {
         let id = self.fd.as_ref().and_then(|fd| fd.enqueue(lane, cx.waker()));
         let Some(id) = id else {
-            return self.go_granted(driver, Some(lane));
+            return self.go_granted(driver, Some(lane), cx);
         };
         self.start_clock();
         let Phase::Idle(op) = std::mem::replace(&mut self.phase, Phase::Done) else {
@@ -257,33 +268,37 @@ impl<T: Operation> Op<T> {
     }
 
     /// A queued operation is polled: cancelled, closed, out of time, or handed its lane.
-    pub(super) fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<T::Output>> {
+    pub(super) fn wait(&mut self, cx: &mut Context<'_>) -> Poll<T::Output> {
         let (Phase::Waiting(waiting), Some(fd)) = (&mut self.phase, &self.fd) else {
-            return Poll::Ready(None);
+            return Poll::Pending;
         };
         if let (Some(token), Some(seat)) = (&self.token, waiting.token_seat) {
             if token.is_cancelled() {
-                return Poll::Ready(self.end(Err(cancelled())));
+                return self.end_waiting(cancelled());
             }
             token.change_waker(seat, cx.waker());
         }
         if fd.is_closing() {
-            return Poll::Ready(self.end(Err(cancelled())));
+            return self.end_waiting(cancelled());
         }
         let (lane, id) = (waiting.lane, waiting.id);
         if fd.granted(lane, id, cx.waker()) {
-            return Poll::Ready(self.granted(lane));
+            return self.granted(lane, cx).map_or(Poll::Pending, Poll::Ready);
         }
         if let Some(timer) = &mut waiting.timer
             && timer.as_mut().poll(cx).is_ready()
         {
-            return Poll::Ready(self.end(Err(io::ErrorKind::TimedOut.into())));
+            return self.end_waiting(io::ErrorKind::TimedOut.into());
         }
         Poll::Pending
     }
 
+    fn end_waiting(&mut self, error: io::Error) -> Poll<T::Output> {
+        self.end(Err(error)).map_or(Poll::Pending, Poll::Ready)
+    }
+
     /// The lane is ours: on with it. What is left of a deadline goes with the submission.
-    fn granted(&mut self, lane: Lane) -> Option<T::Output> {
+    fn granted(&mut self, lane: Lane, cx: &Context<'_>) -> Option<T::Output> {
         let Phase::Waiting(waiting) = std::mem::replace(&mut self.phase, Phase::Done) else {
             return None;
         };
@@ -291,16 +306,21 @@ impl<T: Operation> Op<T> {
             token.stand_up(seat);
         }
         self.phase = Phase::Idle(waiting.op);
-        self.go_granted(&current::driver(T::NAME), Some(lane))
+        self.go_granted(&current::driver(T::NAME), Some(lane), cx)
     }
 
     /// As [`go`](Op::go), for an operation that has its lane, if it needs one, but is not counted in.
-    fn go_granted(&mut self, driver: &Driver, lane: Option<Lane>) -> Option<T::Output> {
+    fn go_granted(
+        &mut self,
+        driver: &Driver,
+        lane: Option<Lane>,
+        cx: &Context<'_>,
+    ) -> Option<T::Output> {
         let begun = self.fd.as_ref().map_or(Begin::Go, |fd| fd.begin_granted());
         if begun == Begin::Closed {
             return self.give_up(lane);
         }
-        self.go(driver, lane, begun == Begin::GoKept)
+        self.go(driver, lane, begun == Begin::GoKept, cx)
     }
 
     /// Ends an operation that has its lane as cancelled, before it is counted in.
@@ -312,13 +332,18 @@ impl<T: Operation> Op<T> {
     }
 
     /// Starts the next round of an operation that the kernel stopped short. It has kept its lane.
-    pub(super) fn next_round(&mut self, driver: &Driver, taken: Taken<T>) -> Option<T::Output> {
+    pub(super) fn next_round(
+        &mut self,
+        driver: &Driver,
+        taken: Taken<T>,
+        cx: &Context<'_>,
+    ) -> Option<T::Output> {
         self.fd = taken.fd;
         self.phase = Phase::Idle(taken.op);
         let cancelled = self.token.as_ref().is_some_and(|t| t.is_cancelled());
         if cancelled || driver.is_closed() {
             return self.give_up(taken.lane);
         }
-        self.go_granted(driver, taken.lane)
+        self.go_granted(driver, taken.lane, cx)
     }
 }

@@ -122,6 +122,7 @@ impl Slots {
         home: bool,
         lane: Option<Lane>,
         keep: bool,
+        waker: Option<Waker>,
     ) -> Key {
         let cell = self.memory.lend(T::VTABLE.class);
         // SAFETY: the cell fits a `Body<T>` (its class says so) and is lent to this slot alone. The timespec
@@ -130,14 +131,9 @@ impl Slots {
         self.generation = self.generation.wrapping_add(1);
         let entry = self.slab.vacant_entry();
         let key = Key::new(entry.key(), self.generation);
-        entry.insert(Slot::in_flight(
-            self.generation,
-            cell,
-            &T::VTABLE,
-            fd,
-            lane,
-            keep,
-        ));
+        let mut slot = Slot::in_flight(self.generation, cell, &T::VTABLE, fd, lane, keep);
+        slot.waker = waker;
+        entry.insert(slot);
         self.in_flight += 1;
         if home {
             self.list(key.index);
@@ -356,6 +352,7 @@ impl Slots {
     }
 
     /// Frees a slot whose operation is out, now or when its timeout's completion comes.
+    #[inline]
     fn free(&mut self, key: Key) {
         let slot = &mut self.slab[key.index as usize];
         if slot.rare != NONE {
@@ -479,6 +476,7 @@ impl Slots {
 
     // --- the descriptor's list ------------------------------------------------------------------
 
+    #[inline]
     fn list(&mut self, index: u32) {
         let slot = &mut self.slab[index as usize];
         let Some(fd) = &slot.fd else {
@@ -493,6 +491,7 @@ impl Slots {
         }
     }
 
+    #[inline]
     fn unlist(&mut self, index: u32) {
         let slot = &mut self.slab[index as usize];
         slot.listed = false;
