@@ -24,7 +24,7 @@ fn advice(error: &Error) -> Option<&'static str> {
         ErrorKind::AddrNotAvailable => {
             "this machine does not have that address: 127.0.0.1 is reached from here only, 0.0.0.0 from everywhere"
         }
-        ErrorKind::PermissionDenied => "ports below 1024 are for root: take a higher one",
+        ErrorKind::PermissionDenied => "only root may listen below port 1024: take a higher one",
         ErrorKind::InvalidInput => {
             "an address is written 127.0.0.1:7777, [::1]:7777 or localhost:7777"
         }

@@ -18,6 +18,7 @@ mod options;
 mod report;
 mod server;
 
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -84,7 +85,8 @@ async fn serve(runtime: &Runtime, addr: &str, ctrl_c: &CtrlC) -> Result<(), Stri
     stopper.abort();
 
     let work = RingWork::between(&before, &runtime.driver().metrics());
-    report::print_served(server.served(), started.elapsed(), &work, runtime);
+    let took = started.elapsed();
+    print(&report::served(server.served(), took, &work, runtime))?;
     result.map_err(|error| explain("accepting", &error))
 }
 
@@ -101,8 +103,7 @@ async fn drive(runtime: &Runtime, load: Load, ctrl_c: &CtrlC) -> Result<(), Stri
         .map_err(|error| format!("the server: {error}"))?;
     let (outcome, work) = outcome?;
     served.map_err(|error| explain("accepting", &error))?;
-    report::print_driven(load, &outcome, &work, runtime);
-    Ok(())
+    print(&report::driven(load, &outcome, &work, runtime))
 }
 
 /// Lets the clients do their work on another thread, and looks at what the ring does meanwhile.
@@ -120,6 +121,16 @@ async fn measure(
         outcome,
         RingWork::between(&before, &runtime.driver().metrics()),
     ))
+}
+
+/// Prints, unless nobody listens: `echo | head` is no failure.
+fn print(text: &str) -> Result<(), String> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(format!("cannot print: {error}"))
+        }
+        _ => Ok(()),
+    }
 }
 
 async fn bind(addr: &str) -> Result<Rc<Server>, String> {

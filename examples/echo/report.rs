@@ -23,68 +23,61 @@ impl RingWork {
         }
     }
 
-    fn print(&self, echoes: u64, runtime: &Runtime) {
+    fn table(&self, echoes: u64, runtime: &Runtime) -> String {
         row(
             "enters",
             &per_echo(self.enters, echoes),
             "io_uring_enter calls",
-        );
-        row(
+        ) + &row(
             "completions",
             &per_echo(self.completions, echoes),
             "results reaped",
-        );
-        println!("  {:<12}  {}", "ring", runtime.driver().ring_flags());
+        ) + &format!("  {:<12}  {}\n", "ring", runtime.driver().ring_flags())
     }
 }
 
-/// For a server that was driven from here.
-pub(crate) fn print_driven(load: Load, outcome: &Outcome, work: &RingWork, runtime: &Runtime) {
-    println!(
-        "{} connections, each with one echo of {} bytes on its way\n",
-        load.connections, load.size
-    );
+/// The table of a server that was driven from here.
+pub(crate) fn driven(load: Load, outcome: &Outcome, work: &RingWork, runtime: &Runtime) -> String {
+    let Load {
+        connections, size, ..
+    } = load;
+    let mut table =
+        format!("{connections} connections, each with one echo of {size} bytes on its way\n\n");
     let per_second = outcome.echoes as f64 / outcome.took.as_secs_f64();
-    row(
-        "echoes",
-        &format!("{}/s", HumanCount(per_second as u64)),
-        &total(outcome.echoes, outcome.took),
-    );
+    let per_second = format!("{}/s", HumanCount(per_second as u64));
+    table += &row("echoes", &per_second, &total(outcome.echoes, outcome.took));
     for (name, quantile) in [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)] {
-        row(
-            name,
-            &time(outcome.latencies_ns.value_at_quantile(quantile)),
-            "from send to last byte back",
-        );
+        let latency = time(outcome.latencies_ns.value_at_quantile(quantile));
+        table += &row(name, &latency, "from send to last byte back");
     }
-    row("longest", &time(outcome.latencies_ns.max()), "");
-    row(
-        "checked",
-        &BinaryBytes(outcome.bytes).to_string(),
-        "every byte came back as it was sent",
-    );
-    work.print(outcome.echoes, runtime);
+    table += &row("longest", &time(outcome.latencies_ns.max()), "");
+    let checked = BinaryBytes(outcome.bytes).to_string();
+    table += &row("checked", &checked, "every byte came back as it was sent");
+    table + &work.table(outcome.echoes, runtime)
 }
 
-/// For a server that others have used.
-pub(crate) fn print_served(served: Served, took: Duration, work: &RingWork, runtime: &Runtime) {
-    println!();
-    row(
+/// The table of a server that others have used.
+pub(crate) fn served(served: Served, took: Duration, work: &RingWork, runtime: &Runtime) -> String {
+    let mut table = "\n".to_owned();
+    table += &row(
         "connections",
         &HumanCount(served.connections).to_string(),
         "",
     );
-    row(
+    table += &row(
         "echoes",
         &HumanCount(served.echoes).to_string(),
         &total(served.echoes, took),
     );
-    row("bytes", &BinaryBytes(served.bytes).to_string(), "sent back");
-    work.print(served.echoes, runtime);
+    table += &row("bytes", &BinaryBytes(served.bytes).to_string(), "sent back");
+    table + &work.table(served.echoes, runtime)
 }
 
-fn row(name: &str, value: &str, note: &str) {
-    println!("{}", format!("  {name:<12}{value:>12}   {note}").trim_end());
+fn row(name: &str, value: &str, note: &str) -> String {
+    format!(
+        "{}\n",
+        format!("  {name:<12}{value:>12}   {note}").trim_end()
+    )
 }
 
 fn total(echoes: u64, took: Duration) -> String {
