@@ -138,10 +138,10 @@ impl Proxy {
             match accepted {
                 Ok(client) => {
                     let (proxy, alive) = (self.clone(), alive.clone());
-                    drop(runtime::spawn(async move {
+                    runtime::spawn(async move {
                         proxy.connection(client).await;
                         drop(alive);
-                    }));
+                    });
                 }
                 Err(error) if is_out_of_descriptors(&error) => {
                     // Said once: it does not get better by being said ten times a second.

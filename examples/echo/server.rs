@@ -91,10 +91,10 @@ impl Server {
             match accepted {
                 Ok(stream) => {
                     let (server, alive) = (self.clone(), alive.clone());
-                    drop(runtime::spawn(async move {
+                    runtime::spawn(async move {
                         server.connection(stream).await;
                         drop(alive);
-                    }));
+                    });
                 }
                 Err(error) if is_out_of_descriptors(&error) => {
                     // Said once: it does not get better by being said ten times a second.

@@ -91,14 +91,23 @@ impl Runtime {
     pub(crate) fn with(options: &Builder) -> io::Result<Runtime> {
         if let Some(name) = &options.thread_name {
             let name = std::ffi::CString::new(name.as_str()).map_err(|_| {
-                io::Error::new(io::ErrorKind::InvalidInput, "the thread's name has a NUL byte in it")
+                io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "the thread's name has a NUL byte in it",
+                )
             })?;
             rustix::thread::set_name(&name)?;
         }
         let driver = Driver::new(&options.setup)?;
-        let park = Ring { driver: driver.clone() };
+        let park = Ring {
+            driver: driver.clone(),
+        };
         let core = Core::new(park, Clock::system(), options.budget);
-        Ok(Runtime { core, driver, shutdown_timeout: options.shutdown_timeout })
+        Ok(Runtime {
+            core,
+            driver,
+            shutdown_timeout: options.shutdown_timeout,
+        })
     }
 
     /// Runs `future` on this thread until it is ready; spawned tasks run beside it.
@@ -125,7 +134,9 @@ impl Runtime {
 
     /// A handle by which other threads spawn tasks here.
     pub fn handle(&self) -> Handle {
-        Handle { remote: self.core.remote() }
+        Handle {
+            remote: self.core.remote(),
+        }
     }
 
     /// The counters.
@@ -157,7 +168,9 @@ impl Drop for Runtime {
 
 impl std::fmt::Debug for Runtime {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Runtime").field("metrics", &self.metrics()).finish_non_exhaustive()
+        f.debug_struct("Runtime")
+            .field("metrics", &self.metrics())
+            .finish_non_exhaustive()
     }
 }
 

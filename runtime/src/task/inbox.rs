@@ -27,7 +27,7 @@ use super::sync::{AtomicBool, Ordering, fence};
 /// Ends the sleep of the thread that parks, from any other thread.
 ///
 /// It sticks: if nobody sleeps, the next sleep returns at once. More often than once is as good as once.
-pub trait Unpark: Send + Sync {
+pub(crate) trait Unpark: Send + Sync {
     /// Ends the sleep, or the next one.
     fn unpark(&self);
 }

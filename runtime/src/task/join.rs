@@ -40,7 +40,6 @@ use super::raw::{AbortRef, JoinRef};
 ///     assert_eq!(task.await.unwrap(), 42);
 /// });
 /// ```
-#[must_use = "dropping the handle detaches the task; use `drop` or `let _ =` to say so"]
 pub struct JoinHandle<T> {
     task: JoinRef<T>,
 }

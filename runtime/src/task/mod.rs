@@ -29,10 +29,10 @@ mod yield_now;
 
 use std::future::Future;
 
-pub use self::inbox::Unpark;
+pub(crate) use self::inbox::Unpark;
 pub use self::join::{AbortHandle, JoinError, JoinHandle};
 pub(crate) use self::local::{Local, MainTask, PollMain};
-pub use self::remote::Remote;
+pub(crate) use self::remote::Remote;
 pub use self::yield_now::{YieldNow, yield_now};
 
 /// Spawns a task on this thread's runtime.
@@ -59,7 +59,7 @@ pub fn spawn<F: Future + 'static>(future: F) -> JoinHandle<F::Output> {
     match try_spawn(future) {
         Ok(handle) => handle,
         Err(_) => panic!(
-            "`spawn` was called outside of a runtime: call it from inside `Runtime::block_on`, or use a `Remote`"
+            "`spawn` was called outside of a runtime: call it inside `Runtime::block_on`, `#[runtime::main]` or a task, or spawn by a `Handle`"
         ),
     }
 }

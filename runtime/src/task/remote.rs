@@ -9,7 +9,7 @@ use super::raw::{self, Shared};
 
 /// Spawns onto one executor, from any thread. Cheap to clone; keeps no executor alive.
 #[derive(Clone)]
-pub struct Remote {
+pub(crate) struct Remote {
     shared: Arc<Shared>,
 }
 
@@ -23,7 +23,7 @@ impl Remote {
     /// If the executor has shut down, or does so before the task is finished, the handle gives a
     /// [`JoinError`](super::JoinError) that [`is_cancelled`](super::JoinError::is_cancelled). In the first case the
     /// future is dropped here, at once; in the second on the executor's thread, where it lived.
-    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    pub(crate) fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
     where
         F: Future + Send + 'static,
         F::Output: Send,
@@ -32,7 +32,7 @@ impl Remote {
     }
 
     /// As [`spawn`](Self::spawn), for a future that is not `Send`: `make` crosses over, the future is made there.
-    pub fn spawn_with<M, F>(&self, make: M) -> JoinHandle<F::Output>
+    pub(crate) fn spawn_with<M, F>(&self, make: M) -> JoinHandle<F::Output>
     where
         M: FnOnce() -> F + Send + 'static,
         F: Future + 'static,
