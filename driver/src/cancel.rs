@@ -125,11 +125,17 @@ impl TokenInner {
     }
 
     /// An operation's last completion has come.
-    pub(crate) fn ended(&self, key: Key, cancelled: bool, wakers: &mut Vec<Waker>) {
+    pub(crate) fn ended(
+        &self,
+        driver: &Driver,
+        key: Key,
+        cancelled: bool,
+        wakers: &mut Vec<Waker>,
+    ) {
         let mut flights = self.flights.borrow_mut();
         let left = flights
             .iter()
-            .position(|(_, k)| *k == key)
+            .position(|(d, k)| *k == key && d.id() == driver.id())
             .map(|at| flights.swap_remove(at));
         let none = flights.is_empty();
         drop(flights);

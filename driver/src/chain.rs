@@ -11,6 +11,7 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::os::fd::RawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -75,7 +76,8 @@ trait Member {
     /// How many entries it takes.
     fn entries(&self) -> usize;
     fn seat(&self) -> Option<(FdRef, Option<Lane>)>;
-    fn seal(&mut self) -> io::Result<()>;
+    fn closes(&self) -> Option<RawFd>;
+    fn seal(&mut self, own: u32) -> io::Result<()>;
     fn place(&mut self, driver: &Driver, lane: Option<Lane>, link: Flags) -> Option<Key>;
     fn count_out(&self, lane: Option<Lane>);
     /// Gives it a result without any I/O.
@@ -101,8 +103,12 @@ impl<T: Operation> Member for Link<T> {
         self.op.fd_and_lane().map(|(fd, lane)| (fd.clone(), lane))
     }
 
-    fn seal(&mut self) -> io::Result<()> {
-        self.op.seal()
+    fn closes(&self) -> Option<RawFd> {
+        self.op.closes()
+    }
+
+    fn seal(&mut self, own: u32) -> io::Result<()> {
+        self.op.seal(own)
     }
 
     fn place(&mut self, driver: &Driver, lane: Option<Lane>, link: Flags) -> Option<Key> {
@@ -144,22 +150,27 @@ impl<L: Links> Chain<L> {
             Stage::Running => return true,
             Stage::Starting(queued) => queued.take(),
         };
+        let driver = current::driver("a chain");
         let granted = match &queued {
-            Some((fd, lane, id)) if !fd.is_closing() && !fd.granted(*lane, *id, cx.waker()) => {
+            Some((fd, lane, id))
+                if !fd.is_closing()
+                    && !driver.is_closed()
+                    && !fd.granted(*lane, *id, cx.waker()) =>
+            {
                 self.stage = Stage::Starting(queued);
                 return false;
             }
-            Some((fd, lane, id)) if fd.is_closing() => {
+            Some((fd, lane, id)) if fd.is_closing() || driver.is_closed() => {
                 fd.leave(*lane, *id);
                 None
             }
             Some((fd, lane, _)) => Some((fd.clone(), *lane)),
             None => None,
         };
-        let first = queued.take().is_none();
+        queued = None;
         let link = self.link;
         L::with(&mut self.members, &mut |members| {
-            queued = launch(members, link, granted.clone(), first, cx);
+            queued = launch(members, link, granted.clone(), &driver, cx);
         });
         let waits = queued.is_some();
         self.stage = if waits {
@@ -176,11 +187,14 @@ fn launch(
     members: Members<'_, '_>,
     link: Flags,
     granted: Option<(FdRef, Lane)>,
-    first: bool,
+    driver: &Driver,
     cx: &mut Context<'_>,
 ) -> Option<(FdRef, Lane, u64)> {
-    let driver = current::driver("a chain");
-    if first && !admit(members, &driver) {
+    // Also when it has queued: its token may have been cancelled meanwhile.
+    if !admit(members, driver) {
+        if let Some((fd, lane)) = granted {
+            fd.release(lane);
+        }
         return None;
     }
     match take_seats(members, granted) {
@@ -190,24 +204,45 @@ fn launch(
             return None;
         }
         Seats::Busy(fd, lane) => match fd.enqueue(lane, cx.waker()) {
+            // A close that came before this call woke nobody here.
+            Some(id) if fd.is_closing() => {
+                fd.leave(lane, id);
+                return launch(members, link, None, driver, cx);
+            }
             Some(id) => return Some((fd, lane, id)),
-            None => return launch(members, link, Some((fd, lane)), false, cx),
+            None => return launch(members, link, Some((fd, lane)), driver, cx),
         },
     }
     for at in 0..members.len() {
-        if let Err(error) = members[at].seal() {
+        if let Err(error) = seal(members, at) {
             give_back(members, members.len());
             end_all(members, at, error);
             return None;
         }
     }
-    place_all(members, &driver, link);
+    place_all(members, driver, link);
     None
+}
+
+/// Gives member `at` the last word before all are staged.
+fn seal(members: Members<'_, '_>, at: usize) -> io::Result<()> {
+    let closes = members[at].closes();
+    let on_it =
+        |m: &&mut dyn Member| closes.is_some() && m.seat().map(|(fd, _)| fd.raw()) == closes;
+    if members[at + 1..].iter().any(on_it) {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a member of the chain uses a descriptor that one before it closes",
+        ));
+    }
+    let own = members[..at].iter().filter(|m| on_it(m)).count() as u32;
+    members[at].seal(own)
 }
 
 /// Puts all members into slots and stages them together.
 fn place_all(members: Members<'_, '_>, driver: &Driver, link: Flags) {
     let mut previous: Option<Key> = None;
+    let mut placed = Vec::with_capacity(members.len());
     for at in 0..members.len() {
         if previous.is_some() {
             driver.core().link_last(link);
@@ -218,8 +253,12 @@ fn place_all(members: Members<'_, '_>, driver: &Driver, link: Flags) {
             driver.core().slots.link(from, to);
         }
         previous = key;
+        placed.extend(key);
     }
     driver.stage();
+    placed
+        .into_iter()
+        .for_each(|key| driver.cancel_if_closing(key));
 }
 
 /// Lets every member be refused before anything starts.
@@ -271,7 +310,7 @@ fn take_seats(members: Members<'_, '_>, mut granted: Option<(FdRef, Lane)>) -> S
         let lane = lane.filter(|lane| !shared_before(members, at, &fd, *lane));
         let mine = granted.take_if(|(f, l)| Arc::ptr_eq(f, &fd) && lane == Some(*l));
         let begun = if mine.is_some() {
-            fd.begin_granted()
+            fd.begin_granted(lane)
         } else {
             fd.begin(lane)
         };

@@ -179,7 +179,7 @@ impl Driver {
         let mut ready = self.inner.ready.borrow_mut();
         ready.extend(done.waker);
         if let Some((token, cancelled)) = done.token {
-            token.ended(done.key, cancelled, &mut ready);
+            token.ended(self, done.key, cancelled, &mut ready);
         }
         drop(ready);
         if let Some(key) = done.cancel_next {

@@ -9,14 +9,15 @@ use std::task::{Context, Poll, Waker};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::{DupFlags, dup3};
 
-use super::shared::{BORROWED, CLOSED, CLOSING, COUNT, Lane, Shared};
+use super::shared::{BORROWED, CALLED, CLOSED, CLOSING, COUNT, Lane, Shared};
 use crate::current;
+use crate::driver::Driver;
 
 impl Shared {
     /// Starts to close: no operation begins any more, all in flight are cancelled, the last one out
     /// closes. Does nothing if that is under way already.
     pub(crate) fn close(self: &Arc<Self>) {
-        let old = self.state.fetch_or(CLOSING, AcqRel);
+        let old = self.state.fetch_or(CLOSING | CALLED, AcqRel);
         if old & CLOSING != 0 {
             return;
         }
@@ -100,22 +101,30 @@ impl Shared {
 
     /// A chain is about to close the descriptor by its own entry: nothing else begins.
     ///
+    /// What has only the number, not the file, would meet the number's next owner. So all there is on the
+    /// descriptor must be the chain's `own` operations before the close, and what `driver`'s ring has started.
+    ///
     /// # Errors
     ///
-    /// `EBADF` if it is closing already; `ResourceBusy` if another thread's ring may have entries for
-    /// the number: they would meet its next owner.
-    pub(crate) fn begin_chained_close(&self, driver: u32) -> io::Result<()> {
-        let slow = self.slow();
-        if slow.rings.iter().any(|r| r.id() != driver) {
-            return Err(io::Error::new(
-                io::ErrorKind::ResourceBusy,
-                "another thread's ring uses this descriptor: close it with close() instead of in a chain",
-            ));
-        }
+    /// `EBADF` if it is closing already; `ResourceBusy` if the number is in use otherwise.
+    pub(crate) fn begin_chained_close(
+        self: &Arc<Self>,
+        driver: &Driver,
+        own: u32,
+    ) -> io::Result<()> {
+        let home = self.is_home(driver.id());
+        let started = driver.core().slots.started_on(self, home);
         let mut state = self.state.load(Relaxed);
         loop {
             if state & CLOSING != 0 {
                 return Err(closed_error());
+            }
+            if state & BORROWED != 0 || started.map(|n| n + own) != Some(state & COUNT) {
+                return Err(io::Error::new(
+                    io::ErrorKind::ResourceBusy,
+                    "the descriptor is lent out, or in use by another chain or thread: \
+                     close it with close() instead of in a chain",
+                ));
             }
             match self
                 .state
@@ -138,12 +147,25 @@ impl Shared {
             self.closed(error, &mut wakers);
             wakers.into_iter().for_each(Waker::wake);
             self.cancel_everywhere();
-        } else if self.slow().closers.is_empty() && !self.slow().reclaim {
-            self.state.fetch_and(!CLOSING, AcqRel);
-        } else {
+        } else if !self.reopen() {
             // Somebody called close() meanwhile: now it is theirs to do.
             self.cancel_everywhere();
         }
+    }
+
+    /// Lets operations begin again, unless somebody has called `close()`.
+    fn reopen(&self) -> bool {
+        let mut state = self.state.load(Relaxed);
+        while state & CALLED == 0 {
+            match self
+                .state
+                .compare_exchange_weak(state, state & !CLOSING, AcqRel, Relaxed)
+            {
+                Ok(_) => return true,
+                Err(seen) => state = seen,
+            }
+        }
+        false
     }
 
     pub(super) fn poll_closed(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

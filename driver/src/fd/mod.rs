@@ -12,6 +12,7 @@
 //! | `BORROWED` | `as_fd` was called: the number must outlive the close | `as_fd` | never |
 //! | `LINGERS` | closing may block: a kernel worker does it | `set_lingers` | `set_lingers` |
 //! | `CLOSING` | no operation begins any more | `close` | a chain whose close did not run |
+//! | `CALLED` | `close` was called: not only a chain is about to close | `close` | never |
 //! | `CLOSED` | the kernel has let go | [`Shared::closed`] | never |
 //!
 //! **Lanes.** Two receives in flight on one socket can complete in reverse, two sends interleave. So a

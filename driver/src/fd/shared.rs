@@ -21,6 +21,7 @@ const WRITE_BUSY: u32 = 1 << 26;
 const READ_QUEUED: u32 = 1 << 25;
 const WRITE_QUEUED: u32 = 1 << 24;
 pub(super) const LINGERS: u32 = 1 << 23;
+pub(super) const CALLED: u32 = 1 << 22;
 
 /// The end of a list of slots.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -148,6 +149,11 @@ impl Shared {
         self.state.load(Acquire) & CLOSING != 0
     }
 
+    /// Whether it is closing, and not only because a chain is about to close it.
+    pub(crate) fn is_close_called(&self) -> bool {
+        self.state.load(Acquire) & CALLED != 0
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         self.state.load(Acquire) & CLOSED != 0
     }
@@ -180,7 +186,7 @@ impl Shared {
     }
 
     /// [`begin`](Shared::begin) for an operation that was handed its lane while it queued.
-    pub(crate) fn begin_granted(&self) -> Begin {
+    pub(crate) fn begin_granted(&self, lane: Option<Lane>) -> Begin {
         let mut state = self.state.load(Relaxed);
         loop {
             if state & CLOSING != 0 {
@@ -190,7 +196,7 @@ impl Shared {
                 .state
                 .compare_exchange_weak(state, state + 1, AcqRel, Relaxed)
             {
-                Ok(_) if state & KEPT != 0 => return Begin::GoKept,
+                Ok(_) if lane == Some(Lane::Read) && state & KEPT != 0 => return Begin::GoKept,
                 Ok(_) => return Begin::Go,
                 Err(seen) => state = seen,
             }
@@ -220,7 +226,9 @@ impl Shared {
                 Err(seen) => state = seen,
             }
         }
-        if let Some(waker) = self.hand_on(&mut self.slow(), lane) {
+        // Two statements: the lock must not be held when user code is called.
+        let next = self.hand_on(&mut self.slow(), lane);
+        if let Some(waker) = next {
             waker.wake();
         }
     }

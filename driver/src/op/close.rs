@@ -92,8 +92,9 @@ pub struct CloseFd {
 impl CloseFd {
     /// Closes `fd` after the members before it.
     ///
-    /// Operations beside the chain are cancelled once it is closed. The descriptor must not be in use by
-    /// another thread's ring (`ResourceBusy`).
+    /// Operations beside the chain are cancelled once it is closed. The descriptor must not be lent out
+    /// ([`as_fd`](std::os::fd::AsFd::as_fd), [`Fd::with`]), nor in use by another chain or another thread
+    /// (`ResourceBusy`), nor by a member after this one (`InvalidInput`).
     pub fn of(fd: &Fd) -> Op<CloseFd> {
         Op::new(CloseFd {
             shared: fd.shared().clone(),
@@ -129,9 +130,13 @@ unsafe impl Operation for CloseFd {
     const OPCODE: u8 = opcode::Close::CODE;
     const NAME: &'static str = "IORING_OP_CLOSE";
 
-    fn seal(&mut self) -> io::Result<()> {
+    fn closes(&self) -> Option<RawFd> {
+        Some(self.shared.raw())
+    }
+
+    fn seal(&mut self, own: u32) -> io::Result<()> {
         let driver = current::driver(Self::NAME);
-        self.shared.begin_chained_close(driver.id())?;
+        self.shared.begin_chained_close(&driver, own)?;
         self.begun = true;
         Ok(())
     }

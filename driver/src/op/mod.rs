@@ -76,6 +76,7 @@ pub use self::socket::Socket;
 pub(crate) use self::start::Refused;
 pub use self::statx::Statx;
 pub use self::timeout::Timeout;
+pub(crate) use self::timeout::timespec_of;
 pub use self::write::{Write, WriteAll};
 pub use self::writev::Writev;
 
@@ -204,9 +205,17 @@ pub unsafe trait Operation: Sized + 'static {
         false
     }
 
-    /// The last word before it is staged, when all that starts with it is counted in.
+    /// The number of the descriptor that it closes itself.
     #[doc(hidden)]
-    fn seal(&mut self) -> io::Result<()> {
+    fn closes(&self) -> Option<RawFd> {
+        None
+    }
+
+    /// The last word before it is staged, when all that starts with it is counted in: on the descriptor it
+    /// closes, `own` operations of its chain's.
+    #[doc(hidden)]
+    fn seal(&mut self, own: u32) -> io::Result<()> {
+        let _ = own;
         Ok(())
     }
 

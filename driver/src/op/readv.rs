@@ -55,22 +55,27 @@ pub(super) fn pieces<B: IoVectoredBufMut>(bufs: &mut B, mut n: usize, put: &mut 
     });
 }
 
-/// Serves a vectored read from kept bytes.
+/// Serves a vectored read from kept bytes; they stay if it only `peeks`.
 pub(super) fn serve_pieces<B: IoVectoredBufMut>(
     bufs: &mut B,
     kept: &mut Kept,
+    peeks: bool,
 ) -> Option<io::Result<Success>> {
     let mut n = 0;
     bufs.each_mut(&mut |ptr, room| {
-        let from = kept.bytes();
+        let from = &kept.bytes()[n..];
         let len = from.len().min(room);
         // SAFETY: `each_mut` reports room that the buffers own alone; `from` is the descriptor's.
         unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), ptr, len) };
-        kept.consume(len);
         n += len;
     });
+    if !peeks {
+        kept.consume(n);
+    }
     if n > 0 {
         filled_total(bufs, n);
+    } else if peeks {
+        return None;
     } else if let Some(errno) = kept.take_error() {
         return Some(Err(io::Error::from_raw_os_error(errno)));
     } else if !kept.take_end() {
@@ -133,6 +138,6 @@ unsafe impl<B: IoVectoredBufMut> Operation for Readv<B> {
     }
 
     fn serve(&mut self, kept: &mut Kept) -> Option<io::Result<Success>> {
-        serve_pieces(&mut self.bufs, kept)
+        serve_pieces(&mut self.bufs, kept, false)
     }
 }

@@ -36,6 +36,14 @@ impl<B: IoBufMut> Recv<B> {
     }
 }
 
+/// With `MSG_TRUNC` a TCP socket counts bytes that it does not write: they must not be what was there before.
+pub(super) fn zero_if_truncating(flags: i32, room: *mut u8, len: usize) {
+    if flags & libc::MSG_TRUNC != 0 {
+        // SAFETY: the callers pass the room of a buffer that they own.
+        unsafe { room.write_bytes(0, len) };
+    }
+}
+
 // SAFETY: the entry points at `buf`'s memory, within its room, which the `IoBufMut` contract keeps in place.
 unsafe impl<B: IoBufMut> Operation for Recv<B> {
     type Output = BufResult<usize, B>;
@@ -63,6 +71,11 @@ unsafe impl<B: IoBufMut> Operation for Recv<B> {
     }
 
     fn entry(&mut self, fd: RawFd) -> squeue::Entry {
+        zero_if_truncating(
+            self.flags,
+            self.buf.stable_mut_ptr(),
+            self.buf.bytes_total(),
+        );
         let len = kernel_len(self.buf.bytes_total());
         opcode::Recv::new(types::Fd(fd), self.buf.stable_mut_ptr(), len)
             .flags(self.flags)

@@ -8,10 +8,12 @@ use std::ptr;
 use io_uring::{opcode, squeue, types};
 use socket2::{SockAddr, SockAddrStorage};
 
-use super::readv::filled_total;
+use super::readv::{filled_total, serve_pieces};
+use super::recv::zero_if_truncating;
 use super::{Operation, Success};
 use crate::buf::{IoVecs, IoVectoredBufMut};
 use crate::fd::Lane;
+use crate::kept::Kept;
 
 /// Receives into several buffers and tells who sent it.
 ///
@@ -71,6 +73,9 @@ unsafe impl<B: IoVectoredBufMut> Operation for RecvMsg<B> {
     }
 
     fn entry(&mut self, fd: RawFd) -> squeue::Entry {
+        let flags = self.flags;
+        self.bufs
+            .each_mut(&mut |room, len| zero_if_truncating(flags, room, len));
         let (vecs, len) = self.vecs.of_mut(&mut self.bufs);
         self.header.msg_iov = vecs;
         self.header.msg_iovlen = len;
@@ -99,5 +104,10 @@ unsafe impl<B: IoVectoredBufMut> Operation for RecvMsg<B> {
             }
         });
         (result, self.bufs)
+    }
+
+    fn serve(&mut self, kept: &mut Kept) -> Option<io::Result<Success>> {
+        let peeks = self.flags & libc::MSG_PEEK != 0;
+        serve_pieces(&mut self.bufs, kept, peeks)
     }
 }

@@ -1,6 +1,7 @@
 //! How an operation starts: refused, served from what is kept, queued for its direction, or placed into a slot.
 
 use std::io;
+use std::os::fd::RawFd;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
@@ -187,7 +188,7 @@ impl<T: Operation> Op<T> {
             self.count_out(lane);
             return self.end(result);
         }
-        if let Err(error) = self.seal() {
+        if let Err(error) = self.seal(0) {
             self.count_out(lane);
             return self.end(Err(error));
         }
@@ -200,9 +201,16 @@ impl<T: Operation> Op<T> {
         None
     }
 
-    pub(crate) fn seal(&mut self) -> io::Result<()> {
+    pub(crate) fn closes(&self) -> Option<RawFd> {
+        match &self.phase {
+            Phase::Idle(op) => op.closes(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn seal(&mut self, own: u32) -> io::Result<()> {
         match &mut self.phase {
-            Phase::Idle(op) => op.seal(),
+            Phase::Idle(op) => op.seal(own),
             _ => Ok(()),
         }
     }
@@ -278,12 +286,15 @@ impl<T: Operation> Op<T> {
             }
             token.change_waker(seat, cx.waker());
         }
-        if fd.is_closing() {
+        let driver = current::driver(T::NAME);
+        if fd.is_closing() || driver.is_closed() {
             return self.end_waiting(cancelled());
         }
         let (lane, id) = (waiting.lane, waiting.id);
         if fd.granted(lane, id, cx.waker()) {
-            return self.granted(lane, cx).map_or(Poll::Pending, Poll::Ready);
+            return self
+                .granted(&driver, lane, cx)
+                .map_or(Poll::Pending, Poll::Ready);
         }
         if let Some(timer) = &mut waiting.timer
             && timer.as_mut().poll(cx).is_ready()
@@ -298,7 +309,7 @@ impl<T: Operation> Op<T> {
     }
 
     /// The lane is ours: on with it. What is left of a deadline goes with the submission.
-    fn granted(&mut self, lane: Lane, cx: &Context<'_>) -> Option<T::Output> {
+    fn granted(&mut self, driver: &Driver, lane: Lane, cx: &Context<'_>) -> Option<T::Output> {
         let Phase::Waiting(waiting) = std::mem::replace(&mut self.phase, Phase::Done) else {
             return None;
         };
@@ -306,7 +317,7 @@ impl<T: Operation> Op<T> {
             token.stand_up(seat);
         }
         self.phase = Phase::Idle(waiting.op);
-        self.go_granted(&current::driver(T::NAME), Some(lane), cx)
+        self.go_granted(driver, Some(lane), cx)
     }
 
     /// As [`go`](Op::go), for an operation that has its lane, if it needs one, but is not counted in.
@@ -316,7 +327,10 @@ impl<T: Operation> Op<T> {
         lane: Option<Lane>,
         cx: &Context<'_>,
     ) -> Option<T::Output> {
-        let begun = self.fd.as_ref().map_or(Begin::Go, |fd| fd.begin_granted());
+        let begun = self
+            .fd
+            .as_ref()
+            .map_or(Begin::Go, |fd| fd.begin_granted(lane));
         if begun == Begin::Closed {
             return self.give_up(lane);
         }

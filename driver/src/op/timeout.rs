@@ -12,6 +12,12 @@ use io_uring::{opcode, squeue};
 
 use super::{Operation, Success};
 
+/// The kernel's seconds are signed: more of them than that is no time at all (`EINVAL`).
+pub(crate) fn timespec_of(after: Duration) -> Timespec {
+    const LONGEST: Duration = Duration::from_secs(i64::MAX as u64);
+    Timespec::from(after.min(LONGEST))
+}
+
 /// Completes after a time, on the monotonic clock.
 #[derive(Debug)]
 pub struct Timeout {
@@ -22,7 +28,7 @@ impl Timeout {
     /// After `duration`, counted from the submission.
     pub fn new(duration: Duration) -> Timeout {
         Timeout {
-            timespec: Timespec::from(duration),
+            timespec: timespec_of(duration),
         }
     }
 }

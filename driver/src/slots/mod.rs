@@ -36,7 +36,7 @@ pub(crate) use self::slot::Key;
 use self::slot::{Deadline, Phase, Rare, Slot};
 use crate::cancel::TokenInner;
 use crate::fd::{FdRef, Lane, NONE};
-use crate::op::{Ended, Operation, Success};
+use crate::op::{Ended, Operation, Origin, Success, timespec_of};
 use crate::ring::Completion;
 
 /// What a completion meant to its slot.
@@ -158,7 +158,7 @@ impl Slots {
         slot.deadline = Deadline::Armed;
         let timespec = slot.cell.cast::<Timespec>();
         // SAFETY: every body starts with its timespec (`repr(C)`); the kernel has not seen it yet.
-        unsafe { timespec.write(Timespec::from(after)) };
+        unsafe { timespec.write(timespec_of(after)) };
         self.in_flight += 1;
         timespec.as_ptr()
     }
@@ -328,6 +328,10 @@ impl Slots {
             (Phase::InFlight, _) => return (Poll::Pending, slot.waker.replace(cx.waker().clone())),
             (phase, _) => assert!(phase == Phase::Done, "an operation was taken out twice"),
         }
+        if slot.rare != NONE {
+            self.discard_more(key);
+        }
+        let slot = &mut self.slab[key.index as usize];
         let cell = slot.cell;
         let taken = Taken {
             result: slot.outcome(),
@@ -351,6 +355,21 @@ impl Slots {
         self.rare.get_mut(rare as usize)?.more.pop_front()
     }
 
+    /// Gives completions that nobody has asked for to the operation, which is about to be taken out.
+    #[cold]
+    fn discard_more(&mut self, key: Key) {
+        let slot = &self.slab[key.index as usize];
+        let Some(rare) = self.rare.get_mut(slot.rare as usize) else {
+            return;
+        };
+        for success in rare.more.drain(..) {
+            // SAFETY: the operation is in its cell still; the last completion has come.
+            unsafe {
+                (slot.vtable.discard_more)(slot.cell.as_ptr(), success, Origin(slot.fd.as_ref()));
+            }
+        }
+    }
+
     /// Frees a slot whose operation is out, now or when its timeout's completion comes.
     #[inline]
     fn free(&mut self, key: Key) {
@@ -367,11 +386,11 @@ impl Slots {
         }
     }
 
-    /// Whether the operation's descriptor is closing.
+    /// Whether somebody has called `close` on the operation's descriptor. A chain that is to close it has not.
     pub(crate) fn is_closing(&self, key: Key) -> bool {
         self.slot(key)
             .and_then(|s| s.fd.as_ref())
-            .is_some_and(|fd| fd.is_closing())
+            .is_some_and(|fd| fd.is_close_called())
     }
 
     /// The operation's future is gone. Its waker is the caller's to drop, with nothing borrowed.
@@ -451,6 +470,17 @@ impl Slots {
     /// All operations in flight, oldest first.
     pub(crate) fn all_in_flight(&self) -> Vec<Key> {
         self.keys(Phase::InFlight, |_| true)
+    }
+
+    /// How many operations in flight on `fd` the kernel has started, or will before it starts anything else.
+    /// `None`: one follows others in a chain; when it starts is not known.
+    pub(crate) fn started_on(&self, fd: &FdRef, home: bool) -> Option<u32> {
+        let keys = self.on_fd(fd, home);
+        let follows = |key: &Key| {
+            let rare = self.slot(*key).and_then(|slot| self.rare(slot));
+            rare.is_some_and(|rare| rare.chain_prev.is_some())
+        };
+        (!keys.iter().any(follows)).then_some(keys.len() as u32)
     }
 
     /// The operations in flight on `fd`, oldest first.

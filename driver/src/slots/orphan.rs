@@ -28,7 +28,7 @@ pub(super) struct Vtable {
     /// Moves the operation out of its cell and gives it the completion nobody waits for.
     discard: unsafe fn(*mut u8, io::Result<Success>, Origin<'_>),
     /// Gives one of several completions nobody waits for to the operation.
-    discard_more: unsafe fn(*mut u8, Success, Origin<'_>),
+    pub(super) discard_more: unsafe fn(*mut u8, Success, Origin<'_>),
 }
 
 pub(super) trait HasVtable: Operation {

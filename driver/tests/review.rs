@@ -1,0 +1,375 @@
+//! Claims that a review found broken: what a safe program may do, and nothing gets lost, stuck or mixed up.
+
+use std::future::Future;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::AsFd;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use annulet_driver::op::{Accept, AcceptMulti, CloseFd, Nop, Recv, RecvMsg, Send, Timeout, Write};
+use annulet_driver::{CancelToken, Driver, Fd, Op, Setup, Wait, chain, hard_chain, is_cancelled};
+
+const LONG: Duration = Duration::from_secs(10);
+
+fn block_on<F: Future>(driver: &Driver, future: F) -> F::Output {
+    let mut future = pin!(future);
+    let mut cx = Context::from_waker(Waker::noop());
+    for _ in 0..10_000 {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+            return output;
+        }
+        let metrics = driver.metrics();
+        assert!(
+            metrics.in_flight > 0,
+            "it waits and nothing is in flight: it would wait for ever"
+        );
+        driver.turn(Wait::AtMost(Some(LONG))).unwrap();
+    }
+    panic!("it does not end");
+}
+
+fn run<F: Future>(f: impl FnOnce(Driver) -> F) -> F::Output {
+    let driver = Driver::new(&Setup::default()).unwrap();
+    let entered = driver.enter();
+    let output = block_on(&driver, f(driver.clone()));
+    drop(entered);
+    assert!(driver.shutdown(LONG));
+    output
+}
+
+fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// Turns until nothing is in flight.
+fn settle(driver: &Driver) {
+    while driver.metrics().in_flight > 0 {
+        driver.turn(Wait::AtMost(Some(LONG))).unwrap();
+    }
+}
+
+fn socket_pair() -> (Fd, Fd) {
+    let (a, b) = std::os::unix::net::UnixStream::pair().unwrap();
+    (Fd::new(a.into()), Fd::new(b.into()))
+}
+
+fn listener() -> (Fd, std::net::SocketAddr) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    (Fd::new(listener.into()), addr)
+}
+
+fn connect(addr: std::net::SocketAddr) -> std::net::TcpStream {
+    let client = std::net::TcpStream::connect(addr).unwrap();
+    client.set_read_timeout(Some(LONG)).unwrap();
+    client
+}
+
+/// Closes a descriptor when it is woken.
+struct Closer(Mutex<Option<Fd>>, Mutex<Option<mpsc::Sender<()>>>);
+
+impl Wake for Closer {
+    fn wake(self: Arc<Self>) {
+        let fd = self.0.lock().unwrap().take();
+        drop(fd);
+        if let Some(done) = self.1.lock().unwrap().take() {
+            done.send(()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_waker_may_close_the_descriptor_whose_direction_it_is_handed() {
+    let (done, hears) = mpsc::channel();
+    // On a thread of its own: what fails here is a deadlock.
+    std::thread::spawn(move || {
+        run(|_| async move {
+            let (a, b) = socket_pair();
+            let mut first = Op::on(&a, Recv::new(vec![0; 8]));
+            assert!(poll_once(&mut first).is_pending());
+            let mut second = Op::on(&a, Recv::new(vec![0; 8]));
+            Op::on(&b, Send::new(vec![1])).await.0.unwrap();
+            let waker = Waker::from(Arc::new(Closer(
+                Mutex::new(Some(a)),
+                Mutex::new(Some(done)),
+            )));
+            let mut cx = Context::from_waker(&waker);
+            assert!(Pin::new(&mut second).poll(&mut cx).is_pending());
+            first.await.0.unwrap();
+        });
+    });
+    hears.recv_timeout(LONG).unwrap();
+}
+
+#[test]
+fn the_longest_deadline_does_not_pass() {
+    run(|_| async {
+        let (a, b) = socket_pair();
+        let mut recv = Op::on(&a, Recv::new(vec![0; 8])).timeout(Duration::MAX);
+        assert!(poll_once(&mut recv).is_pending());
+        let mut queued = Op::on(&a, Recv::new(vec![0; 8])).timeout(Duration::MAX);
+        assert!(poll_once(&mut queued).is_pending());
+        Op::new(Nop::new()).await.unwrap();
+        assert!(poll_once(&mut queued).is_pending());
+        Op::on(&b, Send::new(vec![1])).await.0.unwrap();
+        recv.await.0.unwrap();
+        Op::on(&b, Send::new(vec![1])).await.0.unwrap();
+        queued.await.0.unwrap();
+    });
+}
+
+#[test]
+fn a_multishot_accept_awaited_as_one_operation_keeps_what_it_brought() {
+    run(|driver| async move {
+        let (listener, addr) = listener();
+        let token = CancelToken::new();
+        let mut accept = Op::on(&listener, AcceptMulti::new()).cancel_with(&token);
+        assert!(poll_once(&mut accept).is_pending());
+        driver.turn(Wait::No).unwrap();
+        let _client = connect(addr);
+        while driver.metrics().completions == 0 {
+            driver.turn(Wait::AtMost(Some(LONG))).unwrap();
+        }
+        drop(token.cancel());
+        assert!(is_cancelled(&accept.await.unwrap_err()));
+        Op::on(&listener, Accept::new())
+            .timeout(LONG)
+            .await
+            .unwrap();
+    });
+}
+
+#[test]
+fn a_chained_close_leaves_a_number_that_is_lent_out_alone() {
+    run(|driver| async move {
+        let (a, _b) = socket_pair();
+        let lent = a.as_fd();
+        let before = rustix::fs::fstat(lent).unwrap().st_ino;
+        let (_, closed) = chain((Op::new(Nop::new()), CloseFd::of(&a))).await;
+        assert_eq!(closed.unwrap_err().kind(), io::ErrorKind::ResourceBusy);
+        assert_eq!(rustix::fs::fstat(lent).unwrap().st_ino, before);
+
+        let (c, _d) = socket_pair();
+        c.with(|lent| {
+            let before = rustix::fs::fstat(lent)?.st_ino;
+            let links = chain((Op::new(Nop::new()), CloseFd::of(&c)));
+            let (_, closed) = block_on(&driver, links);
+            assert_eq!(closed.unwrap_err().kind(), io::ErrorKind::ResourceBusy);
+            assert_eq!(rustix::fs::fstat(lent)?.st_ino, before);
+            Ok(())
+        })
+        .unwrap();
+        // Lent no more: now it may.
+        let (_, closed) = chain((Op::new(Nop::new()), CloseFd::of(&c))).await;
+        closed.unwrap();
+    });
+}
+
+#[test]
+fn what_waits_in_another_chain_never_meets_the_numbers_next_owner() {
+    run(|_| async {
+        let (a, _b) = socket_pair();
+        let mut later = hard_chain((
+            Op::new(Timeout::new(Duration::from_millis(20))),
+            Op::on(&a, Write::new(b"stray".to_vec())),
+        ));
+        assert!(poll_once(&mut later).is_pending());
+        let (_, _closed) = chain((Op::new(Nop::new()), CloseFd::of(&a))).await;
+        // Takes the number, if it is free.
+        let (c, mut d) = std::os::unix::net::UnixStream::pair().unwrap();
+        d.set_nonblocking(true).unwrap();
+        let _ = later.await;
+        let got = d.read(&mut [0; 8]);
+        assert_eq!(got.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop(c);
+    });
+}
+
+#[test]
+fn nothing_follows_a_chained_close_on_the_same_descriptor() {
+    run(|_| async {
+        let (a, _b) = socket_pair();
+        let (closed, (wrote, _)) =
+            chain((CloseFd::of(&a), Op::on(&a, Write::new(b"stray".to_vec())))).await;
+        assert_eq!(closed.unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert!(is_cancelled(&wrote.unwrap_err()));
+        assert!(!a.is_closed());
+    });
+}
+
+#[test]
+fn a_close_called_during_a_chained_one_is_done_even_if_the_chain_breaks() {
+    run(|_| async {
+        let (a, mut b) = std::os::unix::net::UnixStream::pair().unwrap();
+        let a = Fd::new(a.into());
+        let bad = Fd::new(std::fs::File::open("/").unwrap().into());
+        let mut links = chain((
+            Op::on(&bad, annulet_driver::op::Read::at(vec![0; 8], 0)),
+            CloseFd::of(&a),
+        ));
+        assert!(poll_once(&mut links).is_pending());
+        let close = a.close();
+        let (_, closed) = links.await;
+        assert!(is_cancelled(&closed.unwrap_err()));
+        close.await.unwrap();
+        assert!(a.is_closed());
+        assert_eq!(b.read(&mut [0; 1]).unwrap(), 0);
+    });
+}
+
+#[test]
+fn a_token_cancels_a_chain_that_queues() {
+    run(|_| async {
+        let (a, b) = socket_pair();
+        let mut first = Op::on(&a, Recv::new(vec![0; 8]));
+        assert!(poll_once(&mut first).is_pending());
+        let token = CancelToken::new();
+        let mut links = chain((
+            Op::on(&a, Recv::new(vec![0; 8])).cancel_with(&token),
+            Op::new(Nop::new()),
+        ));
+        assert!(poll_once(&mut links).is_pending());
+        drop(token.cancel());
+        Op::on(&b, Send::new(vec![1])).await.0.unwrap();
+        first.await.0.unwrap();
+        let (got, _) = links.await;
+        assert!(is_cancelled(&got.0.unwrap_err()));
+        // And it has given its direction up.
+        Op::on(&b, Send::new(vec![1])).await.0.unwrap();
+        Op::on(&a, Recv::new(vec![0; 8]))
+            .timeout(LONG)
+            .await
+            .0
+            .unwrap();
+    });
+}
+
+#[test]
+fn kept_bytes_are_no_concern_of_a_chain_that_queued_to_write() {
+    run(|driver| async move {
+        let (a, b) = socket_pair();
+        let mut recv = Op::on(&a, Recv::new(vec![0; 8]));
+        assert!(poll_once(&mut recv).is_pending());
+        driver.turn(Wait::No).unwrap();
+        drop(recv);
+        Op::on(&b, Send::new(vec![1])).await.0.unwrap();
+        settle(&driver);
+        let mut first = Op::on(&a, Send::new(vec![1]));
+        assert!(poll_once(&mut first).is_pending());
+        let mut links = chain((Op::on(&a, Send::new(vec![2])), Op::new(Nop::new())));
+        assert!(poll_once(&mut links).is_pending());
+        first.await.0.unwrap();
+        let (sent, _) = links.await;
+        assert_eq!(sent.0.unwrap(), 1);
+    });
+}
+
+#[test]
+fn a_token_tells_two_drivers_operations_apart() {
+    let one = Driver::new(&Setup::default()).unwrap();
+    let two = Driver::new(&Setup::default()).unwrap();
+    let token = CancelToken::new();
+    let mut stays = Op::new(Timeout::new(Duration::from_secs(3600))).cancel_with(&token);
+    let mut ends = Op::new(Nop::new()).cancel_with(&token);
+    {
+        let _entered = one.enter();
+        assert!(poll_once(&mut stays).is_pending());
+    }
+    {
+        let _entered = two.enter();
+        assert!(poll_once(&mut ends).is_pending());
+        block_on(&two, ends).unwrap();
+    }
+    drop(token.cancel());
+    let error = block_on(&one, stays).unwrap_err();
+    assert!(is_cancelled(&error));
+    assert!(one.shutdown(LONG) && two.shutdown(LONG));
+}
+
+#[test]
+fn a_received_message_comes_after_what_was_kept() {
+    run(|driver| async move {
+        let (a, b) = socket_pair();
+        let mut recv = Op::on(&a, Recv::new(vec![0; 8]));
+        assert!(poll_once(&mut recv).is_pending());
+        driver.turn(Wait::No).unwrap();
+        drop(recv);
+        Op::on(&b, Send::new(b"one".to_vec())).await.0.unwrap();
+        settle(&driver);
+        Op::on(&b, Send::new(b"two".to_vec())).await.0.unwrap();
+        for flags in [libc::MSG_PEEK, 0] {
+            let bufs = (vec![0; 2], Vec::with_capacity(8));
+            let (message, (head, tail)) = Op::on(&a, RecvMsg::new(bufs, flags)).await;
+            assert_eq!(message.unwrap().len, 3);
+            assert_eq!((&head[..], &tail[..]), (&b"on"[..], &b"e"[..]));
+        }
+    });
+}
+
+#[test]
+fn a_receive_that_discards_shows_no_memory_it_did_not_fill() {
+    run(|_| async {
+        let (listener, addr) = listener();
+        let mut client = connect(addr);
+        let (socket, _) = Op::on(&listener, Accept::new()).await.unwrap();
+        let socket = Fd::new(socket);
+        let stale = || {
+            let mut buf = vec![0xAA; 4];
+            buf.clear();
+            buf
+        };
+        client.write_all(b"12345678").unwrap();
+        let (_, buf) = Op::on(&socket, Recv::with_flags(stale(), libc::MSG_TRUNC)).await;
+        assert!(!buf.contains(&0xAA), "{buf:?}");
+        let bufs = [stale()];
+        let (_, bufs) = Op::on(&socket, RecvMsg::new(bufs, libc::MSG_TRUNC)).await;
+        assert!(!bufs[0].contains(&0xAA), "{bufs:?}");
+    });
+}
+
+#[test]
+fn a_queued_operation_that_is_polled_after_the_shutdown_ends() {
+    let driver = Driver::new(&Setup::default()).unwrap();
+    let entered = driver.enter();
+    let (a, _b) = socket_pair();
+    let mut first = Op::on(&a, Recv::new(vec![0; 8]));
+    assert!(poll_once(&mut first).is_pending());
+    let mut second = Op::on(&a, Recv::new(vec![0; 8]));
+    assert!(poll_once(&mut second).is_pending());
+    let mut links = chain((Op::on(&a, Recv::new(vec![0; 8])), Op::new(Nop::new())));
+    assert!(poll_once(&mut links).is_pending());
+    assert!(driver.shutdown(LONG));
+    assert!(poll_once(&mut first).is_ready());
+    assert!(poll_once(&mut second).is_ready());
+    assert!(poll_once(&mut links).is_ready());
+    drop(entered);
+    assert_eq!(driver.metrics().in_flight, 0);
+}
+
+#[test]
+fn a_chain_and_a_close_by_another_thread_both_end() {
+    for round in 0..500u32 {
+        let (a, _b) = socket_pair();
+        let a = Arc::new(a);
+        let start = Arc::new(std::sync::Barrier::new(2));
+        let other = std::thread::spawn({
+            let (a, start) = (a.clone(), start.clone());
+            move || {
+                start.wait();
+                for _ in 0..round % 64 {
+                    std::hint::spin_loop();
+                }
+                drop(a.close());
+            }
+        });
+        run(|_| async move {
+            let links = chain((Op::on(&a, Recv::new(vec![0; 8])), Op::new(Nop::new())));
+            start.wait();
+            let (got, _) = links.await;
+            assert!(got.0.is_err());
+        });
+        other.join().unwrap();
+    }
+}
