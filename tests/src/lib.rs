@@ -70,7 +70,9 @@ mod sockets;
 
 pub use canary::{Arena, Canary};
 pub use fork::{block_usr1, in_fork, send_usr1, wait_for_usr1};
-pub use order::{driver, metrics, poll_now, poll_once, submitted, until, within_a_turn};
+pub use order::{
+    closed_elsewhere, driver, metrics, poll_now, poll_once, submitted, until, within_a_turn,
+};
 pub use process::{fds, forget_on_purpose, raise_descriptor_limit, resident_bytes, threads};
 pub use rings::Ring;
 pub use run::{alone, give_time, here, skip, test_name, watchdog};

@@ -1,10 +1,12 @@
 //! Ordering by events. All of it is for use inside a runtime, but for [`poll_once`].
 
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use runtime::{Driver, DriverMetrics, Op, op};
+use runtime::{Driver, DriverMetrics, JoinHandle, Op, op};
 
 /// The driver of the runtime this is called in.
 ///
@@ -41,6 +43,25 @@ pub async fn poll_now<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
 /// If the ring cannot do nothing.
 pub async fn submitted() {
     Op::new(op::Nop::new()).await.expect("a NOP succeeds");
+}
+
+/// Calls `close` in a task of its own, and returns once it has: what it awaits then is the task's to await.
+pub async fn closed_elsewhere<F, C>(close: F) -> JoinHandle<C::Output>
+where
+    F: FnOnce() -> C + 'static,
+    C: Future + 'static,
+{
+    let begun = Rc::new(Cell::new(false));
+    let task = runtime::spawn({
+        let begun = begun.clone();
+        async move {
+            let close = close();
+            begun.set(true);
+            close.await
+        }
+    });
+    until(|| begun.get()).await;
+    task
 }
 
 /// Yields until `happened`; other tasks and completions have their turns meanwhile.
