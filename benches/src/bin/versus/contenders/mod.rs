@@ -1,0 +1,89 @@
+//! The servers, a file each.
+//!
+//! A contender is what its makers tell their users to write, on one thread. To add one: a file with a `CONTENDER`, its
+//! line in [`ALL`].
+
+mod annulet;
+mod epoll;
+mod ring;
+mod tokio;
+
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::os::fd::OwnedFd;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, listen, socket_with};
+use serde::{Deserialize, Serialize};
+
+/// All of them, in the order they take turns.
+pub(crate) static ALL: &[Contender] = &[
+    annulet::CONTENDER,
+    tokio::CONTENDER,
+    ring::CONTENDER,
+    epoll::CONTENDER,
+];
+
+/// Whose CPU time the others' is given as a multiple of: the least that can be done on a ring.
+pub(crate) const BASELINE: &str = ring::CONTENDER.name;
+
+/// One server under comparison.
+pub(crate) struct Contender {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    /// The services it offers; each runs until the process is killed.
+    pub(crate) services: &'static [(Service, Serve)],
+}
+
+pub(crate) type Serve = fn(&Job) -> io::Result<()>;
+
+/// What a server does; several workloads can ask for the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Service {
+    /// Accepts connections, with `TCP_NODELAY`, and on each sends back what it reads, read by read, until the end.
+    Echo,
+}
+
+/// What a server is told.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Job {
+    /// Bytes of the one buffer a connection has.
+    pub(crate) buffer: usize,
+}
+
+impl Contender {
+    pub(crate) fn service(&self, service: Service) -> Option<Serve> {
+        self.services
+            .iter()
+            .find(|(offered, _)| *offered == service)
+            .map(|(_, serve)| *serve)
+    }
+}
+
+impl Job {
+    /// Where to listen.
+    pub(crate) fn addr(&self) -> SocketAddr {
+        SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0).into()
+    }
+
+    /// To be called once, when connections can be made to `addr`.
+    pub(crate) fn listening(&self, addr: SocketAddr) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        writeln!(out, "{addr}")?;
+        out.flush()
+    }
+
+    /// A listener for those who start from nothing, announced.
+    fn listen(&self, flags: SocketFlags) -> io::Result<OwnedFd> {
+        let flags = flags | SocketFlags::CLOEXEC;
+        let listener = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+        bind(&listener, &self.addr())?;
+        listen(&listener, 1024)?;
+        self.listening(getsockname(&listener)?.try_into()?)?;
+        Ok(listener)
+    }
+}
+
+pub(crate) fn named(name: &str) -> Result<&'static Contender, String> {
+    let found = ALL.iter().find(|contender| contender.name == name);
+    found.ok_or_else(|| format!("no contender is called `{name}`"))
+}

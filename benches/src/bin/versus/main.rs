@@ -1,0 +1,62 @@
+//! Annulet against what one would use instead: whose server spends the least on a request?
+//!
+//! `cargo run --release -p annulet-benches --bin versus -- --help`
+//!
+//! | module | what lives there |
+//! | --- | --- |
+//! | [`contenders`] | the servers, a file each; a new one is one file and one line |
+//! | [`workloads`] | the load put on them, a file each; a new one, too, is one file and one line |
+//! | [`rounds`] | who runs when: server and load are processes of their own, contenders take turns |
+//! | [`cpu`] | what a server has used of its core |
+//! | [`report`] | the table and the JSON |
+//! | [`options`] | the command line |
+//!
+//! What keeps it fair: every contender gets the same listener settings, buffer sizes and socket options and its own
+//! makers' recommended set-up; one load generator, which knows no contender, checks every byte; contenders alternate
+//! within a round, so that whatever else the machine does hits all of them; and ratios are taken within a round.
+
+mod contenders;
+mod cpu;
+mod options;
+mod report;
+mod rounds;
+mod workloads;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use self::options::Command;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("versus: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<ExitCode, Box<dyn Error>> {
+    let options = match options::parse()? {
+        Command::Help => {
+            print!("{}", options::help());
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Act(role) => {
+            role.act()?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Compare(options) => options,
+    };
+    let outcome = rounds::run(&options)?;
+    report::print(&options, &outcome);
+    if let Some(path) = &options.json {
+        report::write_json(path, &options, &outcome)?;
+    }
+    Ok(if outcome.failures.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,182 @@
+//! The table, and the JSON.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::contenders::BASELINE;
+use crate::options::Options;
+use crate::rounds::Outcome;
+use crate::workloads::Measure;
+
+/// The middle of some figures, and how far they spread.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Spread {
+    median: f64,
+    min: f64,
+    max: f64,
+}
+
+impl Spread {
+    fn of(figures: impl Iterator<Item = f64>) -> Option<Spread> {
+        let mut figures: Vec<f64> = figures.collect();
+        figures.sort_by(f64::total_cmp);
+        let (min, max) = (*figures.first()?, *figures.last()?);
+        let middle = figures.len() / 2;
+        let median = if figures.len() % 2 == 1 {
+            figures[middle]
+        } else {
+            (figures[middle - 1] + figures[middle]) / 2.0
+        };
+        Some(Spread { median, min, max })
+    }
+}
+
+impl Measure {
+    fn requests_per_second(&self) -> f64 {
+        self.requests as f64 / self.seconds
+    }
+
+    fn cpu_us_per_request(&self) -> f64 {
+        self.cpu_ns as f64 / self.requests as f64 / 1e3
+    }
+}
+
+const HEADER: [&str; 9] = [
+    "contender",
+    "requests/s",
+    "CPU/request",
+    "in user",
+    "p50",
+    "p99",
+    "p99.9",
+    "CPU to ring's",
+    "preempted",
+];
+
+pub(crate) fn print(options: &Options, outcome: &Outcome) {
+    println!(
+        "{}: {} connections x {} bytes; median of {} rounds of {} s{}",
+        options.workload.name,
+        options.connections,
+        options.size,
+        options.rounds,
+        options.seconds,
+        match outcome.cores {
+            Some((server, load)) => format!("; server on core {server}, load on core {load}"),
+            None => "; server and load share what cores there are".to_owned(),
+        }
+    );
+    let mut rows = vec![HEADER.map(str::to_owned)];
+    for (index, contender) in options.contenders.iter().enumerate() {
+        rows.extend(row(contender.name, index, options, outcome));
+    }
+    let widths: Vec<usize> = (0..HEADER.len())
+        .map(|column| {
+            rows.iter()
+                .map(|row| row[column].chars().count())
+                .max()
+                .unwrap_or(0)
+        })
+        .collect();
+    for row in &rows {
+        let (name, figures) = (&row[0], row[1..].iter().zip(&widths[1..]));
+        let figures: String = figures
+            .map(|(cell, width)| format!("  {cell:>width$}"))
+            .collect();
+        println!("{name:<width$}{figures}", width = widths[0]);
+    }
+    for failure in &outcome.failures {
+        println!("failed: {failure}");
+    }
+}
+
+fn row(name: &str, index: usize, options: &Options, outcome: &Outcome) -> Option<[String; 9]> {
+    let of = |figure: fn(&Measure) -> f64| {
+        Spread::of(outcome.measures[index].iter().flatten().map(figure)).map(|s| s.median)
+    };
+    let us = |figure: fn(&Measure) -> f64| of(figure).map(|ns| format!("{:.0} us", ns / 1e3));
+    let preempted: u64 = outcome.measures[index]
+        .iter()
+        .flatten()
+        .map(|m| m.preemptions)
+        .sum();
+    Some([
+        name.to_owned(),
+        format!("{:.0}", of(Measure::requests_per_second)?),
+        format!("{:.3} us", of(Measure::cpu_us_per_request)?),
+        format!("{:.0} %", of(|m| m.user_share * 100.0)?),
+        us(|m| m.p50_ns as f64)?,
+        us(|m| m.p99_ns as f64)?,
+        us(|m| m.p999_ns as f64)?,
+        ratio(index, options, outcome).map_or("-".to_owned(), |r| {
+            format!("{:.3} ({:.3}-{:.3})", r.median, r.min, r.max)
+        }),
+        preempted.to_string(),
+    ])
+}
+
+/// CPU time per request as a multiple of the baseline's in the same round.
+fn ratio(index: usize, options: &Options, outcome: &Outcome) -> Option<Spread> {
+    let baseline = options.contenders.iter().position(|c| c.name == BASELINE)?;
+    let rounds = outcome.measures[index]
+        .iter()
+        .zip(&outcome.measures[baseline]);
+    Spread::of(rounds.filter_map(|(ours, baseline)| {
+        Some(ours.as_ref()?.cpu_us_per_request() / baseline.as_ref()?.cpu_us_per_request())
+    }))
+}
+
+pub(crate) fn write_json(path: &Path, options: &Options, outcome: &Outcome) -> io::Result<()> {
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let contenders = options.contenders.iter().zip(&outcome.measures);
+    let contenders: Vec<_> = contenders
+        .enumerate()
+        .map(|(index, (contender, rounds))| {
+            let ratio = ratio(index, options, outcome);
+            json!({
+                "name": contender.name,
+                "rounds": rounds,
+                "cpu_to_baseline": ratio.map(|r| json!({ "median": r.median, "min": r.min, "max": r.max })),
+            })
+        })
+        .collect();
+    let all = json!({
+        "kernel": kernel.trim(),
+        "options": options,
+        "baseline": BASELINE,
+        "cores": outcome.cores,
+        "contenders": contenders,
+        "failures": outcome.failures,
+    });
+    fs::write(path, format!("{all:#}\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spread_is_the_median_between_the_extremes() {
+        let of = |figures: &[f64]| Spread::of(figures.iter().copied());
+        assert_eq!(of(&[]), None);
+        assert_eq!(
+            of(&[3.0, 1.0, 2.0]),
+            Some(Spread {
+                median: 2.0,
+                min: 1.0,
+                max: 3.0
+            })
+        );
+        assert_eq!(
+            of(&[4.0, 1.0]),
+            Some(Spread {
+                median: 2.5,
+                min: 1.0,
+                max: 4.0
+            })
+        );
+    }
+}

@@ -1,0 +1,44 @@
+//! Every contender answers every byte, and the figures come out.
+
+use std::process::Command;
+
+#[test]
+fn all_contenders_answer_and_are_measured() {
+    let json = std::env::temp_dir().join(format!("versus-{}.json", std::process::id()));
+    let run = Command::new(env!("CARGO_BIN_EXE_versus"))
+        .args([
+            "--connections",
+            "3",
+            "--size",
+            "10000",
+            "--rounds",
+            "1",
+            "--seconds",
+            "0.02",
+        ])
+        .arg("--json")
+        .arg(&json)
+        .output()
+        .unwrap();
+    let (out, err) = (
+        String::from_utf8_lossy(&run.stdout),
+        String::from_utf8_lossy(&run.stderr),
+    );
+    assert!(run.status.success(), "{out}{err}");
+    for contender in ["annulet", "tokio", "ring", "epoll"] {
+        assert!(out.lines().any(|line| line.starts_with(contender)), "{out}");
+    }
+    let figures = std::fs::read_to_string(&json).unwrap();
+    std::fs::remove_file(&json).unwrap();
+    assert!(figures.contains("\"cpu_to_baseline\""), "{figures}");
+}
+
+#[test]
+fn an_unknown_contender_is_named() {
+    let run = Command::new(env!("CARGO_BIN_EXE_versus"))
+        .args(["--only", "nobody"])
+        .output()
+        .unwrap();
+    assert!(!run.status.success());
+    assert!(String::from_utf8_lossy(&run.stderr).contains("`nobody`"));
+}
