@@ -60,19 +60,20 @@ const A_SLICE: u32 = BUDGET + 2;
 fn d1_a_timer_fires_within_a_slice_beside_a_self_waking_task(ring: Ring) {
     let runtime = ring.builder().budget(BUDGET).build().unwrap();
     runtime.block_on(async {
-        let (due, fired) = (
-            Instant::now() + Duration::from_millis(10),
-            Rc::new(Cell::new(false)),
-        );
-        let seen = fired.clone();
-        let timer = runtime::spawn(async move {
-            sleep_until(due).await;
-            seen.set(true);
-        });
-        let hog = runtime::spawn(hog(move || Instant::now() >= due, fired));
-        let polls = hog.await.unwrap();
-        assert!(polls <= A_SLICE, "{polls} polls after it was due");
-        timer.await.unwrap();
+        // Each comes due at another place in a slice.
+        for _ in 0..10 {
+            let due = Instant::now() + Duration::from_millis(10);
+            let fired = Rc::new(Cell::new(false));
+            let seen = fired.clone();
+            let timer = runtime::spawn(async move {
+                sleep_until(due).await;
+                seen.set(true);
+            });
+            let hog = runtime::spawn(hog(move || Instant::now() >= due, fired));
+            let polls = hog.await.unwrap();
+            assert!(polls <= A_SLICE, "{polls} polls after it was due");
+            timer.await.unwrap();
+        }
     });
 }
 
@@ -171,15 +172,22 @@ fn note_at(log: &Log, start: Instant, at_ms: u64) -> runtime::JoinHandle<()> {
 }
 
 async fn d5_sleeps_end_in_the_order_they_are_due(_: Ring) {
-    let (log, start) = (Log::default(), Instant::now());
     // 3 x 40 ms against 2 x 100 ms. All are armed at once: made in turn they are late on a busy machine.
-    let tasks: Vec<_> = [40, 80, 120, 100, 200]
-        .map(|at_ms| note_at(&log, start, at_ms))
-        .into();
-    for task in tasks {
+    let dues = [40, 80, 120, 100, 200];
+    let (log, start) = (Log::default(), Instant::now());
+    for task in dues.map(|at_ms| note_at(&log, start, at_ms)) {
         task.await.unwrap();
     }
     assert_eq!(*log.borrow(), [40, 80, 100, 120, 200]);
+    // And when the thread comes back so late that all are due.
+    let (log, start) = (Log::default(), Instant::now());
+    let tasks = dues.map(|at_ms| note_at(&log, start, at_ms / 10));
+    yield_now().await;
+    hog_until(start + Duration::from_millis(20));
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(*log.borrow(), [4, 8, 10, 12, 20]);
 }
 
 async fn d5_equal_due_times_fire_in_order_of_creation(_: Ring) {
