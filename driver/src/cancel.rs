@@ -75,6 +75,18 @@ impl CancelToken {
         self.inner.is_cancelled()
     }
 
+    /// Resolves once the token is cancelled: for what is no operation, a loop or a sleep.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it changes nothing.
+    pub fn cancelled(&self) -> Cancelled {
+        Cancelled {
+            inner: self.inner.clone(),
+            seat: None,
+        }
+    }
+
     pub(crate) fn inner(&self) -> Rc<TokenInner> {
         self.inner.clone()
     }
@@ -83,10 +95,46 @@ impl CancelToken {
 #[derive(Debug, Default)]
 pub(crate) struct TokenInner {
     cancelled: Cell<bool>,
-    flights: RefCell<Vec<(Driver, Key)>>,
-    queued: RefCell<Slab<Waker>>,
+    /// Operations in flight; each slot knows its place here.
+    flights: RefCell<Slab<(Driver, Key)>>,
+    /// Who queues for a direction, to be woken by a cancel.
+    queued: Seats,
+    /// Who only wants to know.
+    watching: Seats,
     report: Cell<CancelReport>,
     awaiting: RefCell<Vec<Waker>>,
+}
+
+/// Wakers, each with a place of its own. None is woken or dropped while they are borrowed.
+#[derive(Debug, Default)]
+struct Seats(RefCell<Slab<Waker>>);
+
+impl Seats {
+    fn wakers(&self) -> Vec<Waker> {
+        self.0
+            .borrow()
+            .iter()
+            .map(|(_, waker)| waker.clone())
+            .collect()
+    }
+
+    fn sit_down(&self, waker: &Waker) -> usize {
+        self.0.borrow_mut().insert(waker.clone())
+    }
+
+    fn change(&self, seat: usize, waker: &Waker) {
+        let mut seats = self.0.borrow_mut();
+        let replaced = seats
+            .get_mut(seat)
+            .map(|seat| std::mem::replace(seat, waker.clone()));
+        drop(seats);
+        drop(replaced);
+    }
+
+    fn stand_up(&self, seat: usize) {
+        let waker = self.0.borrow_mut().try_remove(seat);
+        drop(waker);
+    }
 }
 
 impl TokenInner {
@@ -98,18 +146,21 @@ impl TokenInner {
         if self.cancelled.replace(true) {
             return;
         }
-        let flights: Vec<_> = self.flights.borrow().clone();
+        let flights: Vec<_> = self
+            .flights
+            .borrow()
+            .iter()
+            .map(|(_, flight)| flight.clone())
+            .collect();
         for (driver, key) in flights {
             driver.cancel(key);
         }
-        let queued: Vec<Waker> = self
-            .queued
-            .borrow()
-            .iter()
-            .map(|(_, w)| w.clone())
-            .collect();
+        let queued = self.queued.wakers();
         self.count(queued.len(), 0);
-        queued.into_iter().for_each(Waker::wake);
+        queued
+            .into_iter()
+            .chain(self.watching.wakers())
+            .for_each(Waker::wake);
     }
 
     fn count(&self, cancelled: usize, completed: usize) {
@@ -120,23 +171,15 @@ impl TokenInner {
         });
     }
 
-    pub(crate) fn flies(&self, driver: &Driver, key: Key) {
-        self.flights.borrow_mut().push((driver.clone(), key));
+    /// An operation is in flight; the slot keeps what this returns for [`ended`](TokenInner::ended).
+    pub(crate) fn flies(&self, driver: &Driver, key: Key) -> usize {
+        self.flights.borrow_mut().insert((driver.clone(), key))
     }
 
     /// An operation's last completion has come.
-    pub(crate) fn ended(
-        &self,
-        driver: &Driver,
-        key: Key,
-        cancelled: bool,
-        wakers: &mut Vec<Waker>,
-    ) {
+    pub(crate) fn ended(&self, flight: usize, cancelled: bool, wakers: &mut Vec<Waker>) {
         let mut flights = self.flights.borrow_mut();
-        let left = flights
-            .iter()
-            .position(|(d, k)| *k == key && d.id() == driver.id())
-            .map(|at| flights.swap_remove(at));
+        let left = flights.try_remove(flight);
         let none = flights.is_empty();
         drop(flights);
         drop(left);
@@ -149,21 +192,15 @@ impl TokenInner {
     }
 
     pub(crate) fn sit_down(&self, waker: &Waker) -> usize {
-        self.queued.borrow_mut().insert(waker.clone())
+        self.queued.sit_down(waker)
     }
 
     pub(crate) fn change_waker(&self, seat: usize, waker: &Waker) {
-        let mut queued = self.queued.borrow_mut();
-        let replaced = queued
-            .get_mut(seat)
-            .map(|seat| std::mem::replace(seat, waker.clone()));
-        drop(queued);
-        drop(replaced);
+        self.queued.change(seat, waker);
     }
 
     pub(crate) fn stand_up(&self, seat: usize) {
-        let waker = self.queued.borrow_mut().try_remove(seat);
-        drop(waker);
+        self.queued.stand_up(seat);
     }
 }
 
@@ -185,5 +222,35 @@ impl Future for Cancelling {
             awaiting.push(cx.waker().clone());
         }
         Poll::Pending
+    }
+}
+
+/// The future of [`CancelToken::cancelled`].
+#[derive(Debug)]
+pub struct Cancelled {
+    inner: Rc<TokenInner>,
+    seat: Option<usize>,
+}
+
+impl Future for Cancelled {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.inner.is_cancelled() {
+            return Poll::Ready(());
+        }
+        match self.seat {
+            Some(seat) => self.inner.watching.change(seat, cx.waker()),
+            None => self.seat = Some(self.inner.watching.sit_down(cx.waker())),
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Cancelled {
+    fn drop(&mut self) {
+        if let Some(seat) = self.seat {
+            self.inner.watching.stand_up(seat);
+        }
     }
 }

@@ -14,7 +14,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use io_uring::squeue::Flags;
 
@@ -29,6 +29,8 @@ use crate::slots::Key;
 ///
 /// If one fails or falls short, those after it resolve as cancelled ([`is_cancelled`](crate::is_cancelled)) and do nothing.
 /// The result is a tuple of all results.
+///
+/// A member's deadline counts from the member's own start.
 ///
 /// # Cancel safety
 ///
@@ -67,6 +69,7 @@ enum Stage {
 )]
 pub struct Link<T: Operation> {
     op: Op<T>,
+    token_seat: Option<usize>,
     output: Option<T::Output>,
 }
 
@@ -80,6 +83,10 @@ trait Member {
     fn seal(&mut self, own: u32) -> io::Result<()>;
     fn place(&mut self, driver: &Driver, lane: Option<Lane>, link: Flags) -> Option<Key>;
     fn count_out(&self, lane: Option<Lane>);
+    fn is_cancelled(&self) -> bool;
+    fn cancel_if_closing(&self, driver: &Driver);
+    /// The chain queues (or no longer): a cancel by the member's token must wake it.
+    fn queue_by_token(&mut self, waker: Option<&Waker>);
     /// Gives it a result without any I/O.
     fn end(&mut self, error: io::Error);
     /// Whether it has its result.
@@ -119,6 +126,20 @@ impl<T: Operation> Member for Link<T> {
         self.op.count_out(lane);
     }
 
+    fn is_cancelled(&self) -> bool {
+        self.op.token_is_cancelled()
+    }
+
+    fn cancel_if_closing(&self, driver: &Driver) {
+        if let Some((_, key)) = self.op.flight() {
+            driver.cancel_if_closing(key);
+        }
+    }
+
+    fn queue_by_token(&mut self, waker: Option<&Waker>) {
+        self.op.queue_by_token(&mut self.token_seat, waker);
+    }
+
     fn end(&mut self, error: io::Error) {
         self.output = self.op.end(Err(error));
     }
@@ -146,39 +167,47 @@ impl<L: Links> Chain<L> {
 
     /// Takes all directions and stages the chain. `false`: it has to wait for a direction.
     fn start(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut queued = match &mut self.stage {
+        let queued = match &mut self.stage {
             Stage::Running => return true,
             Stage::Starting(queued) => queued.take(),
         };
         let driver = current::driver("a chain");
-        let granted = match &queued {
-            Some((fd, lane, id))
-                if !fd.is_closing()
-                    && !driver.is_closed()
-                    && !fd.granted(*lane, *id, cx.waker()) =>
-            {
-                self.stage = Stage::Starting(queued);
-                return false;
+        let mut cancelled = driver.is_closed();
+        L::with(&mut self.members, &mut |members| {
+            for member in members.iter_mut() {
+                cancelled |= member.is_cancelled();
+                member.queue_by_token(None);
             }
-            Some((fd, lane, id)) if fd.is_closing() || driver.is_closed() => {
-                fd.leave(*lane, *id);
-                None
+        });
+        let mut granted = None;
+        let mut waits = None;
+        if let Some((fd, lane, id)) = queued {
+            if fd.is_closing() || cancelled {
+                fd.leave(lane, id);
+            } else if fd.granted(lane, id, cx.waker()) {
+                granted = Some((fd, lane));
+            } else {
+                waits = Some((fd, lane, id));
             }
-            Some((fd, lane, _)) => Some((fd.clone(), *lane)),
-            None => None,
-        };
-        queued = None;
+        }
         let link = self.link;
         L::with(&mut self.members, &mut |members| {
-            queued = launch(members, link, granted.clone(), &driver, cx);
+            if waits.is_none() {
+                waits = launch(members, link, granted.take(), &driver, cx);
+            }
+            if waits.is_some() {
+                members
+                    .iter_mut()
+                    .for_each(|member| member.queue_by_token(Some(cx.waker())));
+            }
         });
-        let waits = queued.is_some();
-        self.stage = if waits {
-            Stage::Starting(queued.take())
-        } else {
+        let starts = waits.is_none();
+        self.stage = if starts {
             Stage::Running
+        } else {
+            Stage::Starting(waits)
         };
-        !waits
+        starts
     }
 }
 
@@ -242,7 +271,6 @@ fn seal(members: Members<'_, '_>, at: usize) -> io::Result<()> {
 /// Puts all members into slots and stages them together.
 fn place_all(members: Members<'_, '_>, driver: &Driver, link: Flags) {
     let mut previous: Option<Key> = None;
-    let mut placed = Vec::with_capacity(members.len());
     for at in 0..members.len() {
         if previous.is_some() {
             driver.core().link_last(link);
@@ -253,12 +281,11 @@ fn place_all(members: Members<'_, '_>, driver: &Driver, link: Flags) {
             driver.core().slots.link(from, to);
         }
         previous = key;
-        placed.extend(key);
     }
     driver.stage();
-    placed
-        .into_iter()
-        .for_each(|key| driver.cancel_if_closing(key));
+    for member in members.iter() {
+        member.cancel_if_closing(driver);
+    }
 }
 
 /// Lets every member be refused before anything starts.
@@ -401,6 +428,11 @@ impl<L: Links> Drop for Chain<L> {
     fn drop(&mut self) {
         if let Stage::Starting(Some((fd, lane, id))) = &self.stage {
             fd.leave(*lane, *id);
+            L::with(&mut self.members, &mut |members| {
+                members
+                    .iter_mut()
+                    .for_each(|member| member.queue_by_token(None));
+            });
         }
     }
 }
@@ -436,7 +468,7 @@ mod sealed {
                 type Outputs = ($($name::Output,)*);
 
                 fn into_members(self) -> Self::Members {
-                    ($(Link { op: self.$at, output: None },)*)
+                    ($(Link { op: self.$at, token_seat: None, output: None },)*)
                 }
 
                 fn with(members: &mut Self::Members, f: &mut dyn FnMut(&mut [&mut dyn Member])) {

@@ -289,7 +289,7 @@ impl Inner {
         }
         let until = Instant::now().checked_add(limit);
         // In order of their start, so that a chain's head goes before the others.
-        let keys = driver.core().slots.all_in_flight();
+        let keys = driver.core().slots.all_cancellable();
         keys.into_iter().for_each(|key| driver.cancel(key));
         driver.stage_alone(cancel_entry(WAKE));
         while !driver.drained() {
@@ -307,6 +307,13 @@ impl Inner {
         }
         self.remote.shut();
         driver.drained()
+    }
+}
+
+impl Drop for Inner {
+    /// Descriptors and unparkers may live on; what they hold of the driver is let go.
+    fn drop(&mut self) {
+        self.remote.shut();
     }
 }
 

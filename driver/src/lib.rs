@@ -28,7 +28,7 @@ mod slots;
 mod unpark;
 
 pub use buf::{BufResult, IoBuf, IoBufExt, IoBufMut, IoVectoredBuf, IoVectoredBufMut};
-pub use cancel::{CancelReport, CancelToken, Cancelling, is_cancelled};
+pub use cancel::{CancelReport, CancelToken, Cancelled, Cancelling, is_cancelled};
 pub use chain::{Chain, Links, chain, hard_chain};
 pub use current::Entered;
 pub use driver::{Driver, Metrics};

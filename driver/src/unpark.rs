@@ -73,14 +73,21 @@ impl Remote {
         self.ends().as_ref().map(|ends| ends.ring.clone())
     }
 
-    /// Asks the driver to cancel everything it has in flight on `fd`.
+    /// Asks the driver to cancel everything it has in flight on `fd`; one that is gone has nothing in flight.
     pub(crate) fn cancel_fd(&self, fd: FdRef) {
-        self.inner
-            .mailbox
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(fd);
-        self.poke();
+        // Held, so that a shutdown empties the box after this, not before.
+        let ends = self.ends();
+        if ends.is_some() {
+            let mut mailbox = self
+                .inner
+                .mailbox
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            mailbox.push(fd);
+            drop(mailbox);
+            drop(ends);
+            self.poke();
+        }
     }
 
     pub(crate) fn take_mail(&self) -> Vec<FdRef> {

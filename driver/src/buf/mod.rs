@@ -23,7 +23,7 @@ pub type BufResult<T, B> = (std::io::Result<T>, B);
 /// # Safety
 ///
 /// `stable_ptr` must point at `bytes_init` initialised bytes which stay there, alive and unchanged, for as
-/// long as the value is neither accessed, moved nor dropped.
+/// long as the value is neither accessed, moved nor dropped. The methods must not panic, nor use the runtime.
 pub unsafe trait IoBuf: 'static {
     /// The first byte.
     fn stable_ptr(&self) -> *const u8;

@@ -178,12 +178,12 @@ impl Driver {
     fn follow(&self, done: Done) {
         let mut ready = self.inner.ready.borrow_mut();
         ready.extend(done.waker);
-        if let Some((token, cancelled)) = done.token {
-            token.ended(self, done.key, cancelled, &mut ready);
+        if let Some((token, flight)) = done.token {
+            token.ended(flight, done.cancelled, &mut ready);
         }
         drop(ready);
         if let Some(key) = done.cancel_next {
-            self.stage_cancel(key);
+            self.cancel(key);
         }
         if let Some(fd) = done.last_out {
             self.last_out(&fd);

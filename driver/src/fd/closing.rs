@@ -12,6 +12,7 @@ use rustix::io::{DupFlags, dup3};
 use super::shared::{BORROWED, CALLED, CLOSED, CLOSING, COUNT, Lane, Shared};
 use crate::current;
 use crate::driver::Driver;
+use crate::kept::Kept;
 
 impl Shared {
     /// Starts to close: no operation begins any more, all in flight are cancelled, the last one out
@@ -83,19 +84,20 @@ impl Shared {
     pub(crate) fn closed(&self, error: Option<i32>, wakers: &mut Vec<Waker>) {
         let mut slow = self.slow();
         self.state.fetch_or(CLOSING | CLOSED, AcqRel);
-        if let Some(errno) = error
-            && slow.closers.is_empty()
-        {
+        slow.close_error = error;
+        let unheard = slow.closers.is_empty();
+        wakers.append(&mut slow.closers);
+        // What is kept nobody can ask for any more; connections among it are closed, not forgotten.
+        let kept = if slow.reclaim {
+            Kept::default()
+        } else {
+            std::mem::take(&mut slow.kept)
+        };
+        drop(slow);
+        drop(kept);
+        if let Some(errno) = error.filter(|_| unheard) {
             let error = io::Error::from_raw_os_error(errno);
             tracing::warn!(fd = self.raw, %error, "closing in the background failed");
-        }
-        slow.close_error = error;
-        wakers.append(&mut slow.closers);
-        if !slow.reclaim {
-            // Nobody can ask for it any more; connections among it are closed, not forgotten.
-            let kept = std::mem::take(&mut slow.kept);
-            drop(slow);
-            drop(kept);
         }
     }
 

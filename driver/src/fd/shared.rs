@@ -94,6 +94,18 @@ pub(super) struct Waiter {
     pub(super) waker: Waker,
 }
 
+/// # Panics
+///
+/// If that many operations are in flight on one descriptor that the count would run into the flags.
+#[inline]
+fn one_more(state: u32) -> u32 {
+    assert!(
+        state & COUNT != COUNT,
+        "more than a million operations in flight on one descriptor"
+    );
+    state + 1
+}
+
 static NEXT_WAITER: AtomicU64 = AtomicU64::new(1);
 
 impl Shared {
@@ -176,7 +188,7 @@ impl Shared {
             }
             match self
                 .state
-                .compare_exchange_weak(state, (state + 1) | busy, AcqRel, Relaxed)
+                .compare_exchange_weak(state, one_more(state) | busy, AcqRel, Relaxed)
             {
                 Ok(_) if lane == Some(Lane::Read) && state & KEPT != 0 => return Begin::GoKept,
                 Ok(_) => return Begin::Go,
@@ -194,7 +206,7 @@ impl Shared {
             }
             match self
                 .state
-                .compare_exchange_weak(state, state + 1, AcqRel, Relaxed)
+                .compare_exchange_weak(state, one_more(state), AcqRel, Relaxed)
             {
                 Ok(_) if lane == Some(Lane::Read) && state & KEPT != 0 => return Begin::GoKept,
                 Ok(_) => return Begin::Go,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use super::{Operation, Timeout};
@@ -124,6 +124,23 @@ impl<T: Operation> Op<T> {
             (Phase::Idle(op), Some(fd)) => Some((fd, op.lane())),
             _ => None,
         }
+    }
+
+    pub(crate) fn token_is_cancelled(&self) -> bool {
+        self.token
+            .as_ref()
+            .is_some_and(|token| token.is_cancelled())
+    }
+
+    /// Has the operation's token wake `waker` when it is cancelled, or no longer.
+    pub(crate) fn queue_by_token(&self, seat: &mut Option<usize>, waker: Option<&Waker>) {
+        let Some(token) = &self.token else {
+            return;
+        };
+        if let Some(seat) = seat.take() {
+            token.stand_up(seat);
+        }
+        *seat = waker.map(|waker| token.sit_down(waker));
     }
 
     pub(crate) fn has_deadline(&self) -> bool {

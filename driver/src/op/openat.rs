@@ -17,6 +17,7 @@ pub struct OpenAt {
     path: CString,
     flags: i32,
     mode: u32,
+    may_block: bool,
 }
 
 impl OpenAt {
@@ -30,7 +31,18 @@ impl OpenAt {
             path: c_path(path)?,
             flags: flags | libc::O_CLOEXEC,
             mode,
+            may_block: false,
         })
+    }
+
+    /// Leaves the opening to a worker of the kernel's, which can wait as `openat(2)` does: a FIFO opens when its other
+    /// end is opened.
+    ///
+    /// Without it the kernel first tries what can be had without waiting: of a FIFO the reading end opens with nobody at
+    /// the other, and the writing end answers `ENXIO`.
+    pub fn may_block(mut self) -> OpenAt {
+        self.may_block = true;
+        self
     }
 }
 
@@ -47,10 +59,15 @@ unsafe impl Operation for OpenAt {
     const NAME: &'static str = "IORING_OP_OPENAT";
 
     fn entry(&mut self, _fd: RawFd) -> squeue::Entry {
-        opcode::OpenAt::new(types::Fd(libc::AT_FDCWD), self.path.as_ptr())
+        let entry = opcode::OpenAt::new(types::Fd(libc::AT_FDCWD), self.path.as_ptr())
             .flags(self.flags)
             .mode(self.mode)
-            .build()
+            .build();
+        if self.may_block {
+            entry.flags(squeue::Flags::ASYNC)
+        } else {
+            entry
+        }
     }
 
     fn complete(self, result: io::Result<Success>) -> Self::Output {

@@ -30,9 +30,15 @@ impl<B: IoBuf> Send<B> {
     pub fn with_flags(buf: B, flags: i32) -> Send<B> {
         Send {
             buf,
-            flags: flags | libc::MSG_NOSIGNAL,
+            flags: send_flags(flags),
         }
     }
+}
+
+/// Flags of a send: no `SIGPIPE`; and no `MSG_ZEROCOPY`, with which the kernel would read the buffer after the
+/// completion that gives it back.
+pub(super) fn send_flags(flags: i32) -> i32 {
+    (flags | libc::MSG_NOSIGNAL) & !libc::MSG_ZEROCOPY
 }
 
 // SAFETY: the entry points at `buf`'s initialised bytes, which the `IoBuf` contract keeps in place.

@@ -7,6 +7,7 @@ use std::os::fd::RawFd;
 use io_uring::{opcode, squeue, types};
 use socket2::SockAddr;
 
+use super::send::send_flags;
 use super::{Operation, Success};
 use crate::buf::{BufResult, IoVecs, IoVectoredBuf};
 use crate::fd::Lane;
@@ -30,7 +31,7 @@ impl<B: IoVectoredBuf> SendMsg<B> {
             vecs: IoVecs::new(),
             peer,
             header,
-            flags: flags | libc::MSG_NOSIGNAL,
+            flags: send_flags(flags),
         }
     }
 }

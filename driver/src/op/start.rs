@@ -53,11 +53,7 @@ impl<T: Operation> Op<T> {
         if driver.supports(T::OPCODE) {
             return Ok(());
         }
-        if self.fd.as_ref().is_some_and(|fd| fd.is_closing()) {
-            return Err(Refused::Error(closed_error()));
-        }
-        let raw = self.fd.as_ref().map_or(-1, |fd| fd.raw());
-        let fallback = if fall_back { op.fallback(raw) } else { None };
+        let fallback = if fall_back { self.fall_back() } else { None };
         Err(match fallback {
             Some(result) => Refused::Fallback(result),
             None => Refused::Error(io::Error::new(
@@ -69,6 +65,26 @@ impl<T: Operation> Op<T> {
                 ),
             )),
         })
+    }
+
+    /// Does it by a plain system call, counted in on its descriptor for as long as that takes.
+    fn fall_back(&mut self) -> Option<io::Result<Success>> {
+        let Some(fd) = self.fd.clone() else {
+            return self.op_mut()?.fallback(-1);
+        };
+        if fd.begin(None) == Begin::Closed {
+            return Some(Err(closed_error()));
+        }
+        let done = self.op_mut().and_then(|op| op.fallback(fd.raw()));
+        self.count_out(None);
+        done
+    }
+
+    fn op_mut(&mut self) -> Option<&mut T> {
+        match &mut self.phase {
+            Phase::Idle(op) => Some(op),
+            _ => None,
+        }
     }
 
     /// Ends an operation that never reached a slot.
@@ -142,8 +158,8 @@ impl<T: Operation> Op<T> {
             self.token.take()
         };
         if let Some(token) = token {
-            token.flies(driver, key);
-            core.slots.set_token(key, token);
+            let flight = token.flies(driver, key);
+            core.slots.set_token(key, (token, flight));
         }
         drop(core);
         self.phase = Phase::Flight {

@@ -55,14 +55,14 @@ pub(crate) enum Settled {
 /// What has to follow an operation's last completion.
 #[derive(Debug)]
 pub(crate) struct Done {
-    pub(crate) key: Key,
     pub(crate) waker: Option<Waker>,
     /// A closing descriptor's last operation: it must be closed now.
     pub(crate) last_out: Option<FdRef>,
     /// A later member of the chain was asked to be cancelled before it could be: cancel this one now.
     pub(crate) cancel_next: Option<Key>,
-    /// The token the operation had, and whether the operation ended as cancelled.
-    pub(crate) token: Option<(Rc<TokenInner>, bool)>,
+    /// The token the operation had and its place there, and whether the operation ended as cancelled.
+    pub(crate) token: Option<(Rc<TokenInner>, usize)>,
+    pub(crate) cancelled: bool,
 }
 
 /// A finished operation out of its slot.
@@ -163,7 +163,7 @@ impl Slots {
         timespec.as_ptr()
     }
 
-    pub(crate) fn set_token(&mut self, key: Key, token: Rc<TokenInner>) {
+    pub(crate) fn set_token(&mut self, key: Key, token: (Rc<TokenInner>, usize)) {
         self.rare_mut(key).token = Some(token);
     }
 
@@ -267,18 +267,17 @@ impl Slots {
     fn done(&mut self, key: Key) -> Done {
         let cancel_next = self.next_to_cancel(key);
         let slot = &self.slab[key.index as usize];
-        let ended = slot.result < 0 && slot.cancelled;
+        let cancelled = slot.result < 0 && slot.cancelled;
         let token = self
             .rare
             .get_mut(slot.rare as usize)
             .and_then(|rare| rare.token.take());
-        let token = token.map(|token| (token, ended));
         Done {
-            key,
             waker: None,
             last_out: None,
             cancel_next,
             token,
+            cancelled,
         }
     }
 
@@ -451,6 +450,8 @@ impl Slots {
         while let Some(previous) = before(target).filter(|key| in_flight(*key)) {
             target = previous;
         }
+        // What the cancel interrupts must not pass for a signal.
+        self.slot_mut(target)?.cancelled = true;
         Some(target)
     }
 
@@ -467,9 +468,10 @@ impl Slots {
         keys
     }
 
-    /// All operations in flight, oldest first.
-    pub(crate) fn all_in_flight(&self) -> Vec<Key> {
-        self.keys(Phase::InFlight, |_| true)
+    /// All operations in flight that can be cancelled, oldest first: all but closes in the background.
+    pub(crate) fn all_cancellable(&self) -> Vec<Key> {
+        // What is kept without a descriptor is a close; interrupting it would leave open whether it happened.
+        self.keys(Phase::InFlight, |slot| !slot.keep || slot.fd.is_some())
     }
 
     /// How many operations in flight on `fd` the kernel has started, or will before it starts anything else.

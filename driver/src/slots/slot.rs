@@ -110,7 +110,8 @@ pub(super) struct Rare {
     /// Neighbours in the chain of linked operations.
     pub(super) chain_next: Option<Key>,
     pub(super) chain_prev: Option<Key>,
-    pub(super) token: Option<Rc<TokenInner>>,
+    /// The token that may cancel it, and its place there.
+    pub(super) token: Option<(Rc<TokenInner>, usize)>,
     /// Completions of a multishot operation that nobody has taken yet.
     pub(super) more: VecDeque<Success>,
 }
@@ -167,14 +168,24 @@ impl Slot {
 
     /// A cancelled operation answers `ECANCELED`; one that ran on a kernel worker `EINTR` or one of the
     /// kernel's private restart codes (`ERESTARTSYS` 512 to `ERESTART_RESTARTBLOCK` 516).
+    ///
+    /// Only a deadline or a cancel interrupts an operation, besides the break of its chain. So one that is in no
+    /// chain and was not cancelled ran out of time, even if its timeout's own completion comes later.
     #[cold]
     fn error(&self, errno: i32) -> io::Error {
-        let ended = self.ended();
+        let ended = match self.ended() {
+            Ended::Itself if self.deadline == Deadline::Armed && self.rare == NONE => {
+                Ended::TimedOut
+            }
+            ended => ended,
+        };
         match errno {
             libc::ECANCELED | libc::EINTR | 512..=516 if ended == Ended::TimedOut => {
                 io::ErrorKind::TimedOut.into()
             }
-            libc::EINTR if ended == Ended::Itself => io::Error::from_raw_os_error(libc::EINTR),
+            libc::EINTR | 512..=516 if ended == Ended::Itself => {
+                io::Error::from_raw_os_error(libc::EINTR)
+            }
             libc::ECANCELED | libc::EINTR | 512..=516 => {
                 io::Error::from_raw_os_error(libc::ECANCELED)
             }

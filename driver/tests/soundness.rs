@@ -1,4 +1,4 @@
-//! Claims that a review found broken: what a safe program may do, and nothing gets lost, stuck or mixed up.
+//! What a safe program may do to a driver: nothing gets lost, stuck or mixed up.
 
 use std::future::Future;
 use std::io::{self, Read as _, Write as _};
@@ -372,4 +372,69 @@ fn a_chain_and_a_close_by_another_thread_both_end() {
         });
         other.join().unwrap();
     }
+}
+
+/// A waker that counts its calls.
+struct Count(std::sync::atomic::AtomicU32);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_token_wakes_a_chain_that_queues_and_whoever_only_watches() {
+    run(|driver| async move {
+        let (a, _b) = socket_pair();
+        let mut first = Op::on(&a, Recv::new([0; 8]));
+        assert!(poll_once(&mut first).is_pending());
+        let token = CancelToken::new();
+        let mut queued = chain((
+            Op::on(&a, Recv::new([0; 8])).cancel_with(&token),
+            Op::new(Nop::new()),
+        ));
+        let mut watching = token.cancelled();
+        let count = Arc::new(Count(Default::default()));
+        let waker = Waker::from(count.clone());
+        let mut cx = Context::from_waker(&waker);
+        assert!(Pin::new(&mut queued).poll(&mut cx).is_pending());
+        assert!(Pin::new(&mut watching).poll(&mut cx).is_pending());
+        let report = token.cancel().await;
+        assert_eq!(report.cancelled, 1);
+        assert_eq!(count.0.load(std::sync::atomic::Ordering::Relaxed), 2);
+        watching.await;
+        let (received, nothing) = queued.await;
+        assert!(is_cancelled(&received.0.unwrap_err()));
+        assert!(is_cancelled(&nothing.unwrap_err()));
+        drop(first);
+        a.close().await.unwrap();
+        settle_all_but_the_watch(&driver);
+    });
+}
+
+fn settle_all_but_the_watch(driver: &Driver) {
+    settle(driver);
+    assert_eq!(driver.metrics().live, 0);
+}
+
+#[test]
+fn a_fallback_on_a_closed_descriptor_does_nothing() {
+    let setup = Setup {
+        without: vec![57],
+        ..Setup::default()
+    };
+    let driver = Driver::new(&setup).unwrap();
+    let entered = driver.enter();
+    block_on(&driver, async {
+        let (listener, _) = listener();
+        Op::on(&listener, annulet_driver::op::Listen::new(16))
+            .await
+            .unwrap();
+        listener.close().await.unwrap();
+        let refused = Op::on(&listener, annulet_driver::op::Listen::new(16)).await;
+        assert_eq!(refused.unwrap_err().raw_os_error(), Some(9));
+    });
+    drop(entered);
+    assert!(driver.shutdown(LONG));
 }
