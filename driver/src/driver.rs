@@ -29,7 +29,7 @@ use self::metrics::{Counts, add};
 use crate::current::{self, Entered};
 use crate::fd::{Fd, FdRef};
 use crate::op::{CloseOwned, Op, cancel_entry};
-use crate::ring::{Completion, Ring, Setup, Sqe, Wait};
+use crate::ring::{Completion, Ring, Setup, Sqe, Wait, refusal};
 use crate::slots::{Key, Orphaned, Slots};
 use crate::unpark::{Remote, Unparker};
 
@@ -94,7 +94,7 @@ impl Driver {
     pub fn new(setup: &Setup) -> io::Result<Driver> {
         let ring = Ring::new(setup)?;
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        let remote = Remote::new(id, ring.as_fd())?;
+        let remote = Remote::new(id, ring.as_fd()).map_err(|error| refusal(&error))?;
         let core = Core {
             ring,
             slots: Slots::new(),

@@ -409,13 +409,9 @@ fn a_token_wakes_a_chain_that_queues_and_whoever_only_watches() {
         assert!(is_cancelled(&nothing.unwrap_err()));
         drop(first);
         a.close().await.unwrap();
-        settle_all_but_the_watch(&driver);
+        settle(&driver);
+        assert_eq!(driver.metrics().live, 0);
     });
-}
-
-fn settle_all_but_the_watch(driver: &Driver) {
-    settle(driver);
-    assert_eq!(driver.metrics().live, 0);
 }
 
 #[test]

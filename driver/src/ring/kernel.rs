@@ -366,7 +366,7 @@ fn register_ring_fd(fd: RawFd) -> Option<u32> {
 }
 
 /// Says what refused the ring and what to do.
-fn refusal(error: &io::Error) -> io::Error {
+pub(crate) fn refusal(error: &io::Error) -> io::Error {
     let remedy = match error.raw_os_error() {
         Some(libc::ENOSYS) => {
             "this kernel has no io_uring: Linux 5.19 or newer with CONFIG_IO_URING is needed"

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use io_uring::squeue;
 
+pub(crate) use self::kernel::refusal;
 pub use self::probe::Support;
 pub use self::setup::Setup;
 
