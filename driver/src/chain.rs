@@ -8,20 +8,23 @@
 //! A chain takes the directions of all its members before it starts, all or none, so two chains cannot wait for
 //! each other. Members on the same direction of one descriptor share it, and the last one gives it up.
 
+mod seats;
+mod tuple;
+
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::os::fd::RawFd;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use io_uring::squeue::Flags;
 
+use self::seats::{Seats, give_back, gives_up, take_seats};
 use crate::cancel::cancelled;
 use crate::current;
 use crate::driver::Driver;
-use crate::fd::{Begin, FdRef, Lane, closed_error};
+use crate::fd::{FdRef, Lane};
 use crate::op::{Op, Operation, Refused};
 use crate::slots::Key;
 
@@ -45,7 +48,7 @@ pub fn hard_chain<L: Links>(links: L) -> Chain<L> {
 }
 
 /// A tuple of operations that can be linked.
-pub trait Links: sealed::Tuple {}
+pub trait Links: tuple::Tuple {}
 
 /// The future of [`chain`] and [`hard_chain`].
 #[must_use = "a chain does nothing until it is awaited"]
@@ -320,86 +323,6 @@ fn end_all(members: Members<'_, '_>, at: usize, error: io::Error) {
     members[at].end(error);
 }
 
-enum Seats {
-    Taken,
-    /// All were given back; this one is busy.
-    Busy(FdRef, Lane),
-    /// All were given back; this member cannot begin.
-    Refused(usize, io::Error),
-}
-
-/// Counts every member in and takes its direction: all, or none.
-fn take_seats(members: Members<'_, '_>, mut granted: Option<(FdRef, Lane)>) -> Seats {
-    for at in 0..members.len() {
-        let Some((fd, lane)) = members[at].seat() else {
-            continue;
-        };
-        let lane = lane.filter(|lane| !shared_before(members, at, &fd, *lane));
-        let mine = granted.take_if(|(f, l)| Arc::ptr_eq(f, &fd) && lane == Some(*l));
-        let begun = if mine.is_some() {
-            fd.begin_granted(lane)
-        } else {
-            fd.begin(lane)
-        };
-        let seats = match begun {
-            Begin::Go => continue,
-            Begin::GoKept => {
-                members[at].count_out(lane);
-                Seats::Refused(
-                    at,
-                    io::Error::new(
-                        io::ErrorKind::InvalidInput,
-                        "what an earlier, dropped read received waits on this descriptor: read it first",
-                    ),
-                )
-            }
-            Begin::Busy => match lane {
-                Some(lane) => Seats::Busy(fd, lane),
-                None => Seats::Refused(at, closed_error()),
-            },
-            Begin::Closed => {
-                if let Some((fd, lane)) = mine {
-                    fd.release(lane);
-                }
-                Seats::Refused(at, closed_error())
-            }
-        };
-        give_back(members, at);
-        if let Some((fd, lane)) = granted {
-            fd.release(lane);
-        }
-        return seats;
-    }
-    Seats::Taken
-}
-
-/// Counts the first `count` members out again, and gives up what they took.
-fn give_back(members: Members<'_, '_>, count: usize) {
-    for at in 0..count {
-        let lane = members[at]
-            .seat()
-            .and_then(|(fd, lane)| lane.filter(|lane| !shared_before(members, at, &fd, *lane)));
-        members[at].count_out(lane);
-    }
-}
-
-fn same(member: &dyn Member, fd: &FdRef, lane: Lane) -> bool {
-    member
-        .seat()
-        .is_some_and(|(f, l)| l == Some(lane) && Arc::ptr_eq(&f, fd))
-}
-
-/// Whether a member before `at` has taken this direction already.
-fn shared_before(members: &[&mut dyn Member], at: usize, fd: &FdRef, lane: Lane) -> bool {
-    members[..at].iter().any(|m| same(&**m, fd, lane))
-}
-
-/// The direction that member `at` gives up when it ends: its own, unless a later member shares it.
-fn gives_up(members: &[&mut dyn Member], at: usize) -> Option<Lane> {
-    let (fd, lane) = members[at].seat()?;
-    lane.filter(|lane| !members[at + 1..].iter().any(|m| same(&**m, &fd, *lane)))
-}
-
 impl<L: Links> Future for Chain<L> {
     type Output = L::Outputs;
 
@@ -443,51 +366,4 @@ impl<L: Links> fmt::Debug for Chain<L> {
             .field("link", &self.link)
             .finish_non_exhaustive()
     }
-}
-
-mod sealed {
-    use super::{Link, Links, Member, Op, Operation};
-
-    #[allow(
-        private_interfaces,
-        reason = "sealed: nobody outside names or implements it"
-    )]
-    pub trait Tuple {
-        type Members;
-        type Outputs;
-        fn into_members(self) -> Self::Members;
-        fn with(members: &mut Self::Members, f: &mut dyn FnMut(&mut [&mut dyn Member]));
-        fn outputs(members: &mut Self::Members) -> Self::Outputs;
-    }
-
-    macro_rules! tuple {
-        ($($name:ident $at:tt),*) => {
-            #[allow(private_interfaces, reason = "sealed: nobody outside names or implements it")]
-            impl<$($name: Operation),*> Tuple for ($(Op<$name>,)*) {
-                type Members = ($(Link<$name>,)*);
-                type Outputs = ($($name::Output,)*);
-
-                fn into_members(self) -> Self::Members {
-                    ($(Link { op: self.$at, token_seat: None, output: None },)*)
-                }
-
-                fn with(members: &mut Self::Members, f: &mut dyn FnMut(&mut [&mut dyn Member])) {
-                    f(&mut [$(&mut members.$at),*]);
-                }
-
-                fn outputs(members: &mut Self::Members) -> Self::Outputs {
-                    ($(members.$at.output.take().expect("every member has its result, and it is taken once"),)*)
-                }
-            }
-            impl<$($name: Operation),*> Links for ($(Op<$name>,)*) {}
-        };
-    }
-
-    tuple!(A 0, B 1);
-    tuple!(A 0, B 1, C 2);
-    tuple!(A 0, B 1, C 2, D 3);
-    tuple!(A 0, B 1, C 2, D 3, E 4);
-    tuple!(A 0, B 1, C 2, D 3, E 4, F 5);
-    tuple!(A 0, B 1, C 2, D 3, E 4, F 5, G 6);
-    tuple!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);
 }

@@ -14,15 +14,16 @@
 //! not.
 #![allow(unsafe_code, reason = "owns type-erased operations in stable memory")]
 
+mod find;
 mod memory;
 mod orphan;
+mod settle;
 mod slot;
 
 use std::fmt;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -36,8 +37,7 @@ pub(crate) use self::slot::Key;
 use self::slot::{Deadline, Phase, Rare, Slot};
 use crate::cancel::TokenInner;
 use crate::fd::{FdRef, Lane, NONE};
-use crate::op::{Ended, Operation, Origin, Success, timespec_of};
-use crate::ring::Completion;
+use crate::op::{Operation, Origin, Success, timespec_of};
 
 /// What a completion meant to its slot.
 #[derive(Debug)]
@@ -198,105 +198,6 @@ impl Slots {
             .filter(|s| s.generation == key.generation)
     }
 
-    // --- reaping --------------------------------------------------------------------------------
-
-    /// Notes a completion in its slot.
-    pub(crate) fn settle(&mut self, completion: Completion) -> Settled {
-        let (key, is_timeout) = Key::from_user_data(completion.user_data);
-        let Some(slot) = self.slot_mut(key) else {
-            return Settled::Noted;
-        };
-        if is_timeout {
-            return self.settle_timeout(key, completion.result);
-        }
-        debug_assert!(
-            slot.phase == Phase::InFlight,
-            "a completion after the last one"
-        );
-        if completion.more() {
-            return self.settle_more(key, completion);
-        }
-        slot.result = completion.result;
-        slot.flags = completion.flags;
-        slot.phase = Phase::Done;
-        if slot.listed {
-            self.unlist(key.index);
-        }
-        self.in_flight -= 1;
-        let slot = &mut self.slab[key.index as usize];
-        if slot.orphaned {
-            return Settled::Orphan(key);
-        }
-        let waker = slot.waker.take();
-        let last_out = slot.fd.as_ref().filter(|fd| fd.finish()).cloned();
-        if slot.rare == NONE && last_out.is_none() {
-            return waker.map_or(Settled::Noted, Settled::Wake);
-        }
-        Settled::Done(Done {
-            waker,
-            last_out,
-            ..self.done(key)
-        })
-    }
-
-    fn settle_more(&mut self, key: Key, completion: Completion) -> Settled {
-        let value = completion.result.cast_unsigned();
-        let success = Success {
-            value,
-            flags: completion.flags,
-            ended: Ended::Itself,
-        };
-        self.rare_mut(key).more.push_back(success);
-        let waker = self.slab[key.index as usize].waker.take();
-        waker.map_or(Settled::Noted, Settled::Wake)
-    }
-
-    fn settle_timeout(&mut self, key: Key, result: i32) -> Settled {
-        self.in_flight -= 1;
-        let slot = &mut self.slab[key.index as usize];
-        // It answers ECANCELED if the operation won; ETIME, or what cancelling answered, if it fired.
-        let won = result == -libc::ECANCELED;
-        slot.deadline = if won { Deadline::Over } else { Deadline::Fired };
-        if slot.phase == Phase::Spent {
-            self.slab.remove(key.index as usize);
-        }
-        Settled::Noted
-    }
-
-    /// What follows a last completion, besides the waking.
-    fn done(&mut self, key: Key) -> Done {
-        let cancel_next = self.next_to_cancel(key);
-        let slot = &self.slab[key.index as usize];
-        let cancelled = slot.result < 0 && slot.cancelled;
-        let token = self
-            .rare
-            .get_mut(slot.rare as usize)
-            .and_then(|rare| rare.token.take());
-        Done {
-            waker: None,
-            last_out: None,
-            cancel_next,
-            token,
-            cancelled,
-        }
-    }
-
-    /// The member after `key`, if it or a later one is to be cancelled: a member that has not started
-    /// cannot be found by a cancel (`ENOENT`), so cancels walk down the chain as it advances.
-    fn next_to_cancel(&self, key: Key) -> Option<Key> {
-        let chain_next = |key| self.rare(self.slot(key)?)?.chain_next;
-        let next = chain_next(key)?;
-        let mut at = Some(next);
-        while let Some(key) = at {
-            let slot = self.slot(key)?;
-            if slot.phase == Phase::InFlight && slot.cancelled {
-                return Some(next);
-            }
-            at = chain_next(key);
-        }
-        None
-    }
-
     // --- the owner's side -----------------------------------------------------------------------
 
     /// Takes a finished operation out, with its result; or, if its last completion has not come, makes the
@@ -435,107 +336,6 @@ impl Slots {
         // SAFETY: `take_orphan` took it out of its slot, whose class its vtable has; `discard` took the
         // operation out of it; the driver gives it back once.
         unsafe { self.memory.give_back(orphan.cell, orphan.vtable.class) };
-    }
-
-    // --- cancelling -----------------------------------------------------------------------------
-
-    /// Marks the operation as cancelled and says which entry a cancel must name for that to work: its
-    /// own, or that of the first member of its chain that is still running. `None`: nothing to cancel.
-    pub(crate) fn cancel(&mut self, key: Key) -> Option<Key> {
-        let slot = self.slot_mut(key).filter(|s| s.phase == Phase::InFlight)?;
-        slot.cancelled = true;
-        let before = |key| self.rare(self.slot(key)?)?.chain_prev;
-        let in_flight = |key| self.slot(key).is_some_and(|s| s.phase == Phase::InFlight);
-        let mut target = key;
-        while let Some(previous) = before(target).filter(|key| in_flight(*key)) {
-            target = previous;
-        }
-        // What the cancel interrupts must not pass for a signal.
-        self.slot_mut(target)?.cancelled = true;
-        Some(target)
-    }
-
-    /// The operations in `phase` that `pick` picks, oldest first.
-    fn keys(&self, phase: Phase, pick: impl Fn(&Slot) -> bool) -> Vec<Key> {
-        let picked = self
-            .slab
-            .iter()
-            .filter(|(_, slot)| slot.phase == phase && pick(slot));
-        let mut keys: Vec<Key> = picked
-            .map(|(i, slot)| Key::new(i, slot.generation))
-            .collect();
-        keys.sort_by_key(|key| key.generation);
-        keys
-    }
-
-    /// All operations in flight that can be cancelled, oldest first: all but closes in the background.
-    pub(crate) fn all_cancellable(&self) -> Vec<Key> {
-        // What is kept without a descriptor is a close; interrupting it would leave open whether it happened.
-        self.keys(Phase::InFlight, |slot| !slot.keep || slot.fd.is_some())
-    }
-
-    /// How many operations in flight on `fd` the kernel has started, or will before it starts anything else.
-    /// `None`: one follows others in a chain; when it starts is not known.
-    pub(crate) fn started_on(&self, fd: &FdRef, home: bool) -> Option<u32> {
-        let keys = self.on_fd(fd, home);
-        let follows = |key: &Key| {
-            let rare = self.slot(*key).and_then(|slot| self.rare(slot));
-            rare.is_some_and(|rare| rare.chain_prev.is_some())
-        };
-        (!keys.iter().any(follows)).then_some(keys.len() as u32)
-    }
-
-    /// The operations in flight on `fd`, oldest first.
-    pub(crate) fn on_fd(&self, fd: &FdRef, home: bool) -> Vec<Key> {
-        if !home {
-            return self.keys(Phase::InFlight, |s| {
-                s.fd.as_ref().is_some_and(|f| Arc::ptr_eq(f, fd))
-            });
-        }
-        let mut keys = Vec::new();
-        let mut index = fd.head();
-        while index != NONE {
-            let slot = &self.slab[index as usize];
-            keys.push(Key {
-                index,
-                generation: slot.generation,
-            });
-            index = slot.next;
-        }
-        keys.reverse();
-        keys
-    }
-
-    // --- the descriptor's list ------------------------------------------------------------------
-
-    #[inline]
-    fn list(&mut self, index: u32) {
-        let slot = &mut self.slab[index as usize];
-        let Some(fd) = &slot.fd else {
-            return;
-        };
-        let head = fd.head();
-        fd.set_head(index);
-        slot.next = head;
-        slot.listed = true;
-        if head != NONE {
-            self.slab[head as usize].prev = index;
-        }
-    }
-
-    #[inline]
-    fn unlist(&mut self, index: u32) {
-        let slot = &mut self.slab[index as usize];
-        slot.listed = false;
-        let (next, prev) = (slot.next, slot.prev);
-        if prev != NONE {
-            self.slab[prev as usize].next = next;
-        } else if let Some(fd) = &slot.fd {
-            fd.set_head(next);
-        }
-        if next != NONE {
-            self.slab[next as usize].prev = prev;
-        }
     }
 }
 

@@ -1,0 +1,106 @@
+//! What completions mean to their slots.
+
+use super::slot::{Deadline, Phase};
+use super::{Done, Key, Settled, Slots};
+use crate::fd::NONE;
+use crate::op::{Ended, Success};
+use crate::ring::Completion;
+
+impl Slots {
+    /// Notes a completion in its slot.
+    pub(crate) fn settle(&mut self, completion: Completion) -> Settled {
+        let (key, is_timeout) = Key::from_user_data(completion.user_data);
+        let Some(slot) = self.slot_mut(key) else {
+            return Settled::Noted;
+        };
+        if is_timeout {
+            return self.settle_timeout(key, completion.result);
+        }
+        debug_assert!(
+            slot.phase == Phase::InFlight,
+            "a completion after the last one"
+        );
+        if completion.more() {
+            return self.settle_more(key, completion);
+        }
+        slot.result = completion.result;
+        slot.flags = completion.flags;
+        slot.phase = Phase::Done;
+        if slot.listed {
+            self.unlist(key.index);
+        }
+        self.in_flight -= 1;
+        let slot = &mut self.slab[key.index as usize];
+        if slot.orphaned {
+            return Settled::Orphan(key);
+        }
+        let waker = slot.waker.take();
+        let last_out = slot.fd.as_ref().filter(|fd| fd.finish()).cloned();
+        if slot.rare == NONE && last_out.is_none() {
+            return waker.map_or(Settled::Noted, Settled::Wake);
+        }
+        Settled::Done(Done {
+            waker,
+            last_out,
+            ..self.done(key)
+        })
+    }
+
+    fn settle_more(&mut self, key: Key, completion: Completion) -> Settled {
+        let value = completion.result.cast_unsigned();
+        let success = Success {
+            value,
+            flags: completion.flags,
+            ended: Ended::Itself,
+        };
+        self.rare_mut(key).more.push_back(success);
+        let waker = self.slab[key.index as usize].waker.take();
+        waker.map_or(Settled::Noted, Settled::Wake)
+    }
+
+    fn settle_timeout(&mut self, key: Key, result: i32) -> Settled {
+        self.in_flight -= 1;
+        let slot = &mut self.slab[key.index as usize];
+        // It answers ECANCELED if the operation won; ETIME, or what cancelling answered, if it fired.
+        let won = result == -libc::ECANCELED;
+        slot.deadline = if won { Deadline::Over } else { Deadline::Fired };
+        if slot.phase == Phase::Spent {
+            self.slab.remove(key.index as usize);
+        }
+        Settled::Noted
+    }
+
+    /// What follows a last completion, besides the waking.
+    pub(super) fn done(&mut self, key: Key) -> Done {
+        let cancel_next = self.next_to_cancel(key);
+        let slot = &self.slab[key.index as usize];
+        let cancelled = slot.result < 0 && slot.cancelled;
+        let token = self
+            .rare
+            .get_mut(slot.rare as usize)
+            .and_then(|rare| rare.token.take());
+        Done {
+            waker: None,
+            last_out: None,
+            cancel_next,
+            token,
+            cancelled,
+        }
+    }
+
+    /// The member after `key`, if it or a later one is to be cancelled: a member that has not started
+    /// cannot be found by a cancel (`ENOENT`), so cancels walk down the chain as it advances.
+    fn next_to_cancel(&self, key: Key) -> Option<Key> {
+        let chain_next = |key| self.rare(self.slot(key)?)?.chain_next;
+        let next = chain_next(key)?;
+        let mut at = Some(next);
+        while let Some(key) = at {
+            let slot = self.slot(key)?;
+            if slot.phase == Phase::InFlight && slot.cancelled {
+                return Some(next);
+            }
+            at = chain_next(key);
+        }
+        None
+    }
+}
