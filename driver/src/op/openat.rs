@@ -40,6 +40,9 @@ impl OpenAt {
     ///
     /// Without it the kernel first tries what can be had without waiting: of a FIFO the reading end opens with nobody at
     /// the other, and the writing end answers `ENXIO`.
+    ///
+    /// Such an opening can be cancelled, and dropped; its own deadline does not reach it, as Linux 6.18 starts the
+    /// clock of a linked timeout only when a worker's operation is past blocking. A timeout of the future's drops it.
     pub fn may_block(mut self) -> OpenAt {
         self.may_block = true;
         self
