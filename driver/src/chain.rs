@@ -293,6 +293,12 @@ fn place_all(members: Members<'_, '_>, driver: &Driver, link: Flags) {
 
 /// Lets every member be refused before anything starts.
 fn admit(members: Members<'_, '_>, driver: &Driver) -> bool {
+    for at in 0..members.len() {
+        if let Err(error) = members[at].admit(driver) {
+            end_all(members, at, error);
+            return false;
+        }
+    }
     let needed: usize = members.iter().map(|m| m.entries()).sum();
     if needed > driver.capacity() {
         let error = format!(
@@ -305,12 +311,6 @@ fn admit(members: Members<'_, '_>, driver: &Driver) -> bool {
             io::Error::new(io::ErrorKind::InvalidInput, error),
         );
         return false;
-    }
-    for at in 0..members.len() {
-        if let Err(error) = members[at].admit(driver) {
-            end_all(members, at, error);
-            return false;
-        }
     }
     true
 }

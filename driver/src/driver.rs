@@ -147,7 +147,7 @@ impl Driver {
     /// Whether the ring carries out an opcode (an `IORING_OP_*` number).
     #[inline]
     pub fn supports(&self, opcode: u8) -> bool {
-        self.core().ring.support().has(opcode)
+        self.core().ring.supports(opcode)
     }
 
     /// The counters.
@@ -306,7 +306,13 @@ impl Inner {
             }
         }
         self.remote.shut();
-        driver.drained()
+        let drained = driver.drained();
+        if drained {
+            // Futures that were kept or forgotten hold the driver, but no longer its ring.
+            let ring = std::mem::replace(&mut driver.core().ring, Ring::Closed);
+            drop(ring);
+        }
+        drained
     }
 }
 
@@ -334,8 +340,8 @@ impl fmt::Debug for Driver {
 }
 
 impl AsRawFd for Driver {
-    /// The ring's descriptor.
+    /// The ring's descriptor; -1 once it is shut down.
     fn as_raw_fd(&self) -> i32 {
-        self.core().ring.as_fd().as_raw_fd()
+        self.core().ring.as_fd().map_or(-1, |fd| fd.as_raw_fd())
     }
 }

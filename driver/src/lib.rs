@@ -37,5 +37,5 @@ pub use into_std::IntoStdError;
 pub use kept::Kept;
 pub use op::Op;
 pub use partial::Partial;
-pub use ring::{Setup, Support, Wait};
+pub use ring::{Setup, Wait};
 pub use unpark::Unparker;

@@ -30,13 +30,16 @@ struct Inner {
 struct Ends {
     poke: OwnedFd,
     /// A duplicate of the ring's descriptor, to send messages to.
-    ring: Arc<OwnedFd>,
+    ring: Option<Arc<OwnedFd>>,
 }
 
 impl Remote {
-    pub(crate) fn new(id: u32, ring: BorrowedFd<'_>) -> std::io::Result<Remote> {
+    pub(crate) fn new(id: u32, ring: Option<BorrowedFd<'_>>) -> std::io::Result<Remote> {
         let poke = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let ring = Arc::new(ring.try_clone_to_owned()?);
+        let ring = ring
+            .map(|ring| ring.try_clone_to_owned())
+            .transpose()?
+            .map(Arc::new);
         let ends = Ends { poke, ring };
         let inner = Inner {
             id,
@@ -70,7 +73,7 @@ impl Remote {
 
     /// The ring's descriptor, for messages.
     pub(crate) fn ring(&self) -> Option<Arc<OwnedFd>> {
-        self.ends().as_ref().map(|ends| ends.ring.clone())
+        self.ends().as_ref().and_then(|ends| ends.ring.clone())
     }
 
     /// Asks the driver to cancel everything it has in flight on `fd`; one that is gone has nothing in flight.

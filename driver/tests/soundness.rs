@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
@@ -433,4 +433,29 @@ fn a_fallback_on_a_closed_descriptor_does_nothing() {
     });
     drop(entered);
     assert!(driver.shutdown(LONG));
+}
+
+#[test]
+fn an_operation_that_outlives_its_driver_keeps_no_ring_open() {
+    let driver = Driver::new(&Setup::default()).unwrap();
+    let entered = driver.enter();
+    let mut pending = Op::new(Timeout::new(LONG));
+    assert!(poll_once(&mut pending).is_pending());
+    drop(entered);
+    assert!(driver.as_raw_fd() >= 0);
+    assert!(driver.shutdown(LONG));
+    assert_eq!(driver.as_raw_fd(), -1);
+    let entered = driver.enter();
+    assert!(poll_once(&mut Op::new(Nop::new())).is_ready());
+    let mut both = chain((Op::new(Nop::new()), Op::new(Nop::new())));
+    let Poll::Ready((one, _)) = poll_once(&mut both) else {
+        panic!("a chain waits for a driver that has shut down");
+    };
+    assert!(one.unwrap_err().to_string().contains("shutting down"));
+    // Its completion has come: it was cancelled.
+    let Poll::Ready(ended) = poll_once(&mut pending) else {
+        panic!("an operation outlived its driver's last completion");
+    };
+    assert!(is_cancelled(&ended.unwrap_err()));
+    drop(entered);
 }

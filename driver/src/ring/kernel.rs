@@ -295,7 +295,7 @@ impl KernelRing {
         }));
     }
 
-    pub(crate) fn support(&self) -> &Support {
+    pub(super) fn support(&self) -> &Support {
         &self.support
     }
 

@@ -21,7 +21,7 @@ use std::time::Duration;
 use io_uring::squeue;
 
 pub(crate) use self::kernel::refusal;
-pub use self::probe::Support;
+use self::probe::Support;
 pub use self::setup::Setup;
 
 /// A 64-byte submission entry whose pointers are vouched for.
@@ -88,15 +88,22 @@ pub enum Wait {
 
 /// A ring of any kind.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one a driver, entered through on every turn"
+)]
 pub(crate) enum Ring {
     Kernel(kernel::KernelRing),
+    /// One that was shut down: it takes nothing and holds nothing, whoever still has its driver.
+    Closed,
 }
 
-/// Calls the same method on whichever ring it is: a new kind is one line here.
+/// Calls the same method on whichever ring it is (a new kind is one line here), or answers for a closed one.
 macro_rules! on_ring {
-    ($self:expr, $ring:ident => $call:expr) => {
+    ($self:expr, $ring:ident => $call:expr, else $closed:expr) => {
         match $self {
             Ring::Kernel($ring) => $call,
+            Ring::Closed => $closed,
         }
     };
 }
@@ -113,23 +120,23 @@ impl Ring {
 
     /// The number of entries the submission queue holds: the longest chain that can be staged.
     pub(crate) fn capacity(&self) -> usize {
-        on_ring!(self, ring => ring.capacity())
+        on_ring!(self, ring => ring.capacity(), else 0)
     }
 
     /// Stages `group` whole, by one tail store, or not at all (`false`: no room).
     pub(crate) fn stage(&mut self, group: &[Sqe]) -> bool {
-        on_ring!(self, ring => ring.stage(group))
+        on_ring!(self, ring => ring.stage(group), else false)
     }
 
     /// Whether an enter without sleeping would do anything: entries are staged, completions wait
     /// outside the queue (overflow) or as deferred task work.
     pub(crate) fn wants_enter(&mut self) -> bool {
-        on_ring!(self, ring => ring.wants_enter())
+        on_ring!(self, ring => ring.wants_enter(), else false)
     }
 
     /// Whether completions are waiting to be reaped.
     pub(crate) fn has_completions(&mut self) -> bool {
-        on_ring!(self, ring => ring.has_completions())
+        on_ring!(self, ring => ring.has_completions(), else false)
     }
 
     /// Hands all that is staged to the kernel and, if `wait` says so, sleeps for a completion.
@@ -137,26 +144,26 @@ impl Ring {
     /// Returning early is no error: a signal, a passed time, a queue the kernel could not take
     /// whole. What was not taken stays staged.
     pub(crate) fn enter(&mut self, wait: Wait) -> io::Result<()> {
-        on_ring!(self, ring => ring.enter(wait))
+        on_ring!(self, ring => ring.enter(wait), else Err(io::ErrorKind::NotConnected.into()))
     }
 
     /// Moves every completion there is into `batch`.
     pub(crate) fn reap(&mut self, batch: &mut Vec<Completion>) {
-        on_ring!(self, ring => ring.reap(batch));
+        on_ring!(self, ring => ring.reap(batch), else ());
     }
 
-    /// The opcodes this ring carries out.
-    pub(crate) fn support(&self) -> &Support {
-        on_ring!(self, ring => ring.support())
+    /// Whether the ring carries an opcode out.
+    pub(crate) fn supports(&self, opcode: u8) -> bool {
+        on_ring!(self, ring => ring.support().has(opcode), else false)
     }
 
     /// Names of the set-up flags in use, for people.
     pub(crate) fn flags(&self) -> &str {
-        on_ring!(self, ring => ring.flags())
+        on_ring!(self, ring => ring.flags(), else "")
     }
 
     /// The descriptor others send `MSG_RING` messages to.
-    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
-        on_ring!(self, ring => ring.as_fd())
+    pub(crate) fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        on_ring!(self, ring => Some(ring.as_fd()), else None)
     }
 }

@@ -4,7 +4,7 @@ use io_uring::Probe;
 
 /// The set of opcodes a ring carries out.
 #[derive(Clone, Debug)]
-pub struct Support {
+pub(super) struct Support {
     bits: [u64; 4],
 }
 
@@ -26,7 +26,7 @@ impl Support {
     }
 
     /// Whether the opcode (an `IORING_OP_*` number) is carried out.
-    pub fn has(&self, opcode: u8) -> bool {
+    pub(super) fn has(&self, opcode: u8) -> bool {
         self.bits[usize::from(opcode / 64)] & (1 << (opcode % 64)) != 0
     }
 }
