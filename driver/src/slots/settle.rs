@@ -2,6 +2,7 @@
 
 use super::slot::{Deadline, Phase};
 use super::{Done, Key, Settled, Slots};
+use crate::cancel::is_cancelled;
 use crate::fd::NONE;
 use crate::op::{Ended, Success};
 use crate::ring::Completion;
@@ -61,8 +62,10 @@ impl Slots {
     fn settle_timeout(&mut self, key: Key, result: i32) -> Settled {
         self.in_flight -= 1;
         let slot = &mut self.slab[key.index as usize];
-        // It answers ECANCELED if the operation won; ETIME, or what cancelling answered, if it fired.
-        let won = result == -libc::ECANCELED;
+        // It answers ECANCELED if the operation won, ENOENT if something else ended that while the time ran out;
+        // ETIME, or what cancelling answered, if it fired. A cancel whose operation has ended was first, too.
+        let won = matches!(-result, libc::ECANCELED | libc::ENOENT)
+            || (slot.phase == Phase::Done && slot.cancelled);
         slot.deadline = if won { Deadline::Over } else { Deadline::Fired };
         if slot.phase == Phase::Spent {
             self.slab.remove(key.index as usize);
@@ -74,7 +77,8 @@ impl Slots {
     pub(super) fn done(&mut self, key: Key) -> Done {
         let cancel_next = self.next_to_cancel(key);
         let slot = &self.slab[key.index as usize];
-        let cancelled = slot.result < 0 && slot.cancelled;
+        // It may have run out of time first, or failed by itself.
+        let cancelled = slot.cancelled && slot.outcome().is_err_and(|error| is_cancelled(&error));
         let token = self
             .rare
             .get_mut(slot.rare as usize)
