@@ -199,6 +199,11 @@ pub(crate) fn kernel_len(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX).min(0x7fff_f000)
 }
 
+/// A number of vectors as the kernel takes it: with more than 1024 (`IOV_MAX`) it takes none.
+pub(crate) fn kernel_count(len: usize) -> u32 {
+    (len as u32).min(libc::UIO_MAXIOV.cast_unsigned())
+}
+
 /// The answer to a buffer that leaves nothing to do.
 pub(crate) fn refuse_empty(len: usize, what: &str) -> std::io::Result<()> {
     if len == 0 {

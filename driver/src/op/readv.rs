@@ -7,7 +7,7 @@ use io_uring::{opcode, squeue, types};
 
 use super::read::{AT_POSITION, check_offset};
 use super::{OnDrop, Operation, Origin, Success};
-use crate::buf::{BufResult, IoVecs, IoVectoredBufMut, refuse_empty};
+use crate::buf::{BufResult, IoVecs, IoVectoredBufMut, kernel_count, refuse_empty};
 use crate::fd::Lane;
 use crate::kept::Kept;
 
@@ -115,7 +115,7 @@ unsafe impl<B: IoVectoredBufMut> Operation for Readv<B> {
     fn entry(&mut self, fd: RawFd) -> squeue::Entry {
         let (vecs, len) = self.vecs.of_mut(&mut self.bufs);
         let offset = self.offset.unwrap_or(AT_POSITION);
-        opcode::Readv::new(types::Fd(fd), vecs, len as u32)
+        opcode::Readv::new(types::Fd(fd), vecs, kernel_count(len))
             .offset(offset)
             .build()
     }

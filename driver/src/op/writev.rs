@@ -7,7 +7,7 @@ use io_uring::{opcode, squeue, types};
 
 use super::read::{AT_POSITION, check_offset};
 use super::{Operation, Success};
-use crate::buf::{BufResult, IoVecs, IoVectoredBuf, refuse_empty};
+use crate::buf::{BufResult, IoVecs, IoVectoredBuf, kernel_count, refuse_empty};
 use crate::fd::Lane;
 
 /// Writes the initialised bytes of several buffers, one after the other.
@@ -60,7 +60,7 @@ unsafe impl<B: IoVectoredBuf> Operation for Writev<B> {
     fn entry(&mut self, fd: RawFd) -> squeue::Entry {
         let (vecs, len) = self.vecs.of(&self.bufs);
         let offset = self.offset.unwrap_or(AT_POSITION);
-        opcode::Writev::new(types::Fd(fd), vecs, len as u32)
+        opcode::Writev::new(types::Fd(fd), vecs, kernel_count(len))
             .offset(offset)
             .build()
     }
