@@ -43,6 +43,11 @@ pub fn chain<L: Links>(links: L) -> Chain<L> {
 }
 
 /// As [`chain`], but each operation starts when the one before it has ended, however it ended.
+///
+/// # Cancel safety
+///
+/// A dropped chain is cancelled member by member, as each starts when the one before it has ended, also when that was
+/// cancelled. So one that need not wait for anything may still do its work.
 pub fn hard_chain<L: Links>(links: L) -> Chain<L> {
     Chain::new(links, Flags::IO_HARDLINK)
 }

@@ -212,9 +212,16 @@ impl Driver {
         }
     }
 
+    /// The member of a chain may be between the end of the one before it and its own start, in neither place where
+    /// the kernel looks for it: its answer is heard.
     fn stage_cancel(&self, key: Key) {
         add(&self.inner.counts.cancels, 1);
-        self.stage_alone(cancel_entry(key.user_data()));
+        let answer = if self.core().slots.follows(key) {
+            key.cancel_user_data()
+        } else {
+            IGNORE
+        };
+        self.stage_alone(cancel_entry(key.user_data(), answer));
     }
 
     /// Cancels everything in flight here on `fd`.
@@ -291,7 +298,7 @@ impl Inner {
         // In order of their start, so that a chain's head goes before the others.
         let keys = driver.core().slots.all_cancellable();
         keys.into_iter().for_each(|key| driver.cancel(key));
-        driver.stage_alone(cancel_entry(WAKE));
+        driver.stage_alone(cancel_entry(WAKE, IGNORE));
         while !driver.drained() {
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             let result = driver.turn(Wait::AtMost(left));

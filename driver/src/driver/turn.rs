@@ -171,6 +171,7 @@ impl Driver {
             Settled::Wake(waker) => self.inner.ready.borrow_mut().push(waker),
             Settled::Done(done) => self.follow(done),
             Settled::Orphan(key) => self.discard(key, true),
+            Settled::NotFound(key) => self.stage_cancel(key),
         }
     }
 

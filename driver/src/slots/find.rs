@@ -42,15 +42,17 @@ impl Slots {
         self.keys(Phase::InFlight, |slot| !slot.keep || slot.fd.is_some())
     }
 
+    /// Whether the operation follows another in a chain.
+    pub(crate) fn follows(&self, key: Key) -> bool {
+        let rare = self.slot(key).and_then(|slot| self.rare(slot));
+        rare.is_some_and(|rare| rare.chain_prev.is_some())
+    }
+
     /// How many operations in flight on `fd` the kernel has started, or will before it starts anything else.
     /// `None`: one follows others in a chain; when it starts is not known.
     pub(crate) fn started_on(&self, fd: &FdRef, home: bool) -> Option<u32> {
         let keys = self.on_fd(fd, home);
-        let follows = |key: &Key| {
-            let rare = self.slot(*key).and_then(|slot| self.rare(slot));
-            rare.is_some_and(|rare| rare.chain_prev.is_some())
-        };
-        (!keys.iter().any(follows)).then_some(keys.len() as u32)
+        (!keys.iter().any(|key| self.follows(*key))).then_some(keys.len() as u32)
     }
 
     /// The operations in flight on `fd`, oldest first.

@@ -50,6 +50,8 @@ pub(crate) enum Settled {
     Done(Done),
     /// The last completion of an operation nobody waits for: it must be discarded.
     Orphan(Key),
+    /// A cancel came too early to find it: it is to be asked for again.
+    NotFound(Key),
 }
 
 /// What has to follow an operation's last completion.

@@ -1,6 +1,6 @@
 //! What completions mean to their slots.
 
-use super::slot::{Deadline, Phase};
+use super::slot::{Deadline, Of, Phase};
 use super::{Done, Key, Settled, Slots};
 use crate::cancel::is_cancelled;
 use crate::fd::NONE;
@@ -10,12 +10,21 @@ use crate::ring::Completion;
 impl Slots {
     /// Notes a completion in its slot.
     pub(crate) fn settle(&mut self, completion: Completion) -> Settled {
-        let (key, is_timeout) = Key::from_user_data(completion.user_data);
+        let (key, of) = Key::from_user_data(completion.user_data);
         let Some(slot) = self.slot_mut(key) else {
             return Settled::Noted;
         };
-        if is_timeout {
-            return self.settle_timeout(key, completion.result);
+        match of {
+            Of::Operation => {}
+            Of::Timeout => return self.settle_timeout(key, completion.result),
+            Of::Cancel => {
+                let early = completion.result == -libc::ENOENT && slot.phase == Phase::InFlight;
+                return if early {
+                    Settled::NotFound(key)
+                } else {
+                    Settled::Noted
+                };
+            }
         }
         debug_assert!(
             slot.phase == Phase::InFlight,

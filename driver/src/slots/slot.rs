@@ -13,6 +13,16 @@ use crate::op::{Ended, Success};
 
 /// The bit of `user_data` that marks a completion as that of the slot's `LINK_TIMEOUT`.
 const TIMEOUT_BIT: u64 = 1 << 31;
+/// The bit of `user_data` that marks a completion as that of a cancel of the slot's operation.
+const CANCEL_BIT: u64 = 1 << 30;
+
+/// What a completion is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Of {
+    Operation,
+    Timeout,
+    Cancel,
+}
 
 /// An operation's number: where its slot is, and which of the slot's tenants it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,11 +34,11 @@ pub(crate) struct Key {
 impl Key {
     /// # Panics
     ///
-    /// If the index does not fit beside the timeout's bit.
+    /// If the index does not fit beside the bits that mark its timeout's and its cancels' completions.
     pub(super) fn new(index: usize, generation: u32) -> Key {
         assert!(
-            (index as u64) < TIMEOUT_BIT,
-            "more than 2^31 operations in flight on one thread"
+            (index as u64) < CANCEL_BIT,
+            "more than 2^30 operations in flight on one thread"
         );
         Key {
             index: index as u32,
@@ -44,14 +54,23 @@ impl Key {
         self.user_data() | TIMEOUT_BIT
     }
 
-    /// The key, and whether the completion is its timeout's.
-    pub(super) fn from_user_data(user_data: u64) -> (Key, bool) {
-        let index = (user_data & (TIMEOUT_BIT - 1)) as u32;
+    pub(crate) fn cancel_user_data(self) -> u64 {
+        self.user_data() | CANCEL_BIT
+    }
+
+    /// The key, and which of its completions it is.
+    pub(super) fn from_user_data(user_data: u64) -> (Key, Of) {
+        let index = (user_data & (CANCEL_BIT - 1)) as u32;
         let key = Key {
             index,
             generation: (user_data >> 32) as u32,
         };
-        (key, user_data & TIMEOUT_BIT != 0)
+        let of = match user_data & (TIMEOUT_BIT | CANCEL_BIT) {
+            0 => Of::Operation,
+            CANCEL_BIT => Of::Cancel,
+            _ => Of::Timeout,
+        };
+        (key, of)
     }
 }
 
@@ -199,10 +218,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_survives_user_data_with_and_without_the_timeouts_bit() {
-        let key = Key::new(0x7fff_ffff, u32::MAX);
-        assert_eq!(Key::from_user_data(key.user_data()), (key, false));
-        assert_eq!(Key::from_user_data(key.timeout_user_data()), (key, true));
+    fn a_key_survives_user_data_whichever_completion_it_is_for() {
+        let key = Key::new(0x3fff_ffff, u32::MAX);
+        let of = Key::from_user_data;
+        assert_eq!(of(key.user_data()), (key, Of::Operation));
+        assert_eq!(of(key.timeout_user_data()), (key, Of::Timeout));
+        assert_eq!(of(key.cancel_user_data()), (key, Of::Cancel));
     }
 
     #[test]
