@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, SendFlags, SocketFlags, accept_with, recv, send, sockopt};
 
 use super::{Contender, Job, Service};
@@ -71,7 +71,7 @@ fn echo(job: &Job) -> io::Result<()> {
     let mut events = Vec::with_capacity(1024);
     loop {
         events.clear();
-        epoll::wait(&poller, spare_capacity(&mut events), None)?;
+        retry_on_intr(|| epoll::wait(&poller, spare_capacity(&mut events), None))?;
         for event in &events {
             // Copies: the kernel's layout is packed.
             let (flags, data) = (event.flags, event.data.u64());

@@ -99,8 +99,10 @@ fn echo(job: &Job) -> io::Result<()> {
     let mut free: Vec<usize> = Vec::new();
     loop {
         queue.sync();
-        submitter.submit_and_wait(1)?;
-        completions.sync();
+        match submitter.submit_and_wait(1) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => completions.sync(),
+        }
         for completion in &mut completions {
             let result = completion.result();
             let next = if completion.user_data() == ACCEPT {
