@@ -1,6 +1,10 @@
 //! Ping-pong: every connection sends a message, awaits all of it back, sends the next.
 //!
 //! No two messages are alike, and every byte that comes back is compared.
+//!
+//! How many answers a server prepares between two looks at the kernel is up to the pace of both: one that lags gets
+//! all connections at once and is cheaper by the request, one that waits for the load gets a few. So look at several
+//! numbers of connections before believing a ratio.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
