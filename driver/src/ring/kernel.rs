@@ -113,8 +113,10 @@ const SQPOLL: Attempt = Attempt {
 
 impl KernelRing {
     pub(crate) fn new(setup: &Setup) -> io::Result<KernelRing> {
-        let entries = setup.entries.max(4).next_power_of_two();
-        let completions = setup.completions.max(entries * 2).next_power_of_two();
+        // What is beyond all powers of two is beyond the kernel's limits, too: it refuses that.
+        let round = |count: u32| count.checked_next_power_of_two().unwrap_or(u32::MAX);
+        let entries = round(setup.entries.max(4));
+        let completions = round(setup.completions.max(entries.saturating_mul(2)));
         let attempts: &[Attempt] = match (setup.sqpoll, setup.plain) {
             (Some(_), _) => &[SQPOLL],
             (None, true) => &[PLAIN],
@@ -382,7 +384,8 @@ pub(crate) fn refusal(error: &io::Error) -> io::Error {
             "no descriptor is left for the ring: raise RLIMIT_NOFILE (ulimit -n)"
         }
         Some(libc::EINVAL) => {
-            "this kernel refuses the ring's set-up: Linux 5.19 or newer is needed, and at most 32768 entries"
+            "this kernel refuses the ring's set-up: Linux 5.19 or newer is needed, at most 32768 \
+             entries and 65536 completions"
         }
         _ => "io_uring_setup failed",
     };
