@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::task::Poll;
 use std::time::Duration;
 
 use annulet_tests::{
@@ -381,7 +380,7 @@ fn g5_under_sqpoll_no_chain_is_split(ring: Ring) {
                         let _ = poll_now(nop).await;
                     }
                     for mut nop in nops {
-                        while let Poll::Pending = poll_now(&mut nop).await {
+                        while poll_now(&mut nop).await.is_pending() {
                             runtime::yield_now().await;
                         }
                     }
