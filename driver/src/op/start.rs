@@ -208,10 +208,12 @@ impl<T: Operation> Op<T> {
             self.count_out(lane);
             return self.end(Err(error));
         }
+        // A closer on another thread asks every driver it knows of; it may not have known of this one yet.
+        let unknown = self.fd.as_ref().is_some_and(|fd| !fd.is_home(driver.id()));
         let waker = Some(cx.waker().clone());
         let key = self.place(driver, lane, squeue::Flags::IO_LINK, waker);
         driver.stage();
-        if let Some(key) = key {
+        if let Some(key) = key.filter(|_| unknown) {
             driver.cancel_if_closing(key);
         }
         None
