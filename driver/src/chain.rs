@@ -127,7 +127,7 @@ impl<T: Operation> Member for Link<T> {
     }
 
     fn place(&mut self, driver: &Driver, lane: Option<Lane>, link: Flags) -> Option<Key> {
-        self.op.place(driver, lane, link, None)
+        self.op.place(driver, lane, Some(link), None)
     }
 
     fn count_out(&self, lane: Option<Lane>) {
@@ -290,7 +290,7 @@ fn place_all(members: Members<'_, '_>, driver: &Driver, link: Flags) {
         }
         previous = key;
     }
-    driver.stage();
+    driver.stage_group(&mut driver.core());
     for member in members.iter() {
         member.cancel_if_closing(driver);
     }

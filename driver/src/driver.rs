@@ -22,8 +22,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use io_uring::squeue::Flags;
-
 pub use self::metrics::Metrics;
 use self::metrics::{Counts, add};
 use crate::current::{self, Entered};
@@ -184,6 +182,7 @@ impl Driver {
     }
 
     /// Whether `fd` lists its operations with this driver; makes the driver known to it if it was not.
+    #[inline]
     pub(crate) fn is_home_of(&self, fd: &FdRef) -> bool {
         fd.is_home(self.id()) || {
             fd.enlist(&self.inner.remote);
@@ -241,8 +240,7 @@ impl Driver {
     /// Closes a descriptor in the background and tells those who await it.
     pub(crate) fn close_fd(&self, shared: FdRef, owned: OwnedFd) {
         let mut op = Op::new(CloseOwned::new(shared, owned));
-        let _ = op.place(self, None, Flags::empty(), None);
-        self.stage();
+        let _ = op.place(self, None, None, None);
         // The future is dropped here, but not cancelled: a close runs on (`OnDrop::Keep`).
     }
 

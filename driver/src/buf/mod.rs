@@ -195,6 +195,7 @@ pub(crate) fn fill_from<B: IoBufMut>(buf: &mut B, at: usize, from: &[u8]) -> usi
 }
 
 /// A length as the kernel takes it: reads and writes move at most 2 GiB less a page at a time.
+#[inline]
 pub(crate) fn kernel_len(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX).min(0x7fff_f000)
 }
@@ -205,6 +206,7 @@ pub(crate) fn kernel_count(len: usize) -> u32 {
 }
 
 /// The answer to a buffer that leaves nothing to do.
+#[inline]
 pub(crate) fn refuse_empty(len: usize, what: &str) -> std::io::Result<()> {
     if len == 0 {
         return Err(std::io::Error::new(

@@ -15,7 +15,8 @@ use crate::ring::{Completion, Sqe, Wait};
 use crate::slots::{Done, Key, Settled};
 
 impl Core {
-    /// Adds an entry to the group that [`Driver::stage`] hands over as a whole.
+    /// Adds an entry to the group that [`Driver::stage_group`] hands over as a whole.
+    #[inline]
     pub(crate) fn stage_later(&mut self, sqe: Sqe) {
         self.group.push(sqe);
     }
@@ -51,13 +52,21 @@ impl Driver {
     ///
     /// No room: what is staged goes to the kernel first. Still none (the kernel wants its completions reaped):
     /// the group waits in the backlog.
-    pub(crate) fn stage(&self) {
-        let mut core = self.core();
-        let core = &mut *core;
+    pub(crate) fn stage_group(&self, core: &mut Core) {
         add(&self.inner.counts.staged, core.group.len() as u64);
         if core.backlog.is_empty() && core.ring.stage(&core.group) {
             core.group.clear();
         } else {
+            self.make_room(core);
+        }
+    }
+
+    /// As [`stage_group`](Driver::stage_group), for an entry that stands alone.
+    #[inline]
+    pub(crate) fn stage_one(&self, core: &mut Core, sqe: Sqe) {
+        add(&self.inner.counts.staged, 1);
+        if !core.backlog.is_empty() || !core.ring.stage(std::slice::from_ref(&sqe)) {
+            core.stage_later(sqe);
             self.make_room(core);
         }
     }
@@ -78,8 +87,7 @@ impl Driver {
     }
 
     pub(super) fn stage_alone(&self, sqe: Sqe) {
-        self.core().stage_later(sqe);
-        self.stage();
+        self.stage_one(&mut self.core(), sqe);
     }
 
     /// Watches the eventfd by which other threads end this driver's sleep.

@@ -148,6 +148,7 @@ impl Shared {
             .owned = Some(owned);
     }
 
+    #[inline]
     pub(crate) fn raw(&self) -> RawFd {
         self.raw
     }
@@ -157,6 +158,7 @@ impl Shared {
         self.slow.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    #[inline]
     pub(crate) fn is_closing(&self) -> bool {
         self.state.load(Acquire) & CLOSING != 0
     }
@@ -198,6 +200,7 @@ impl Shared {
     }
 
     /// [`begin`](Shared::begin) for an operation that was handed its lane while it queued.
+    #[inline]
     pub(crate) fn begin_granted(&self, lane: Option<Lane>) -> Begin {
         let mut state = self.state.load(Relaxed);
         loop {
@@ -368,10 +371,12 @@ impl Shared {
     }
 
     /// First of the listed slots. Home driver's thread only.
+    #[inline]
     pub(crate) fn head(&self) -> u32 {
         self.head.load(Relaxed)
     }
 
+    #[inline]
     pub(crate) fn set_head(&self, head: u32) {
         self.head.store(head, Relaxed);
     }

@@ -18,15 +18,18 @@ pub(super) struct Rounds {
 }
 
 impl Rounds {
+    #[inline]
     pub(super) fn of(total: usize) -> Rounds {
         Rounds { done: 0, total }
     }
 
     /// Bytes done in earlier rounds: where in the buffer this one starts.
+    #[inline]
     pub(super) fn done(&self) -> usize {
         self.done
     }
 
+    #[inline]
     pub(super) fn left(&self) -> usize {
         self.total - self.done
     }
@@ -37,6 +40,7 @@ impl Rounds {
     }
 
     /// Whether a round that ended with `result` is followed by another.
+    #[inline]
     pub(super) fn goes_on(&mut self, result: &io::Result<Success>) -> bool {
         match result {
             Ok(success) => {
@@ -53,6 +57,7 @@ impl Rounds {
     }
 
     /// What the last round's `result` makes of the whole. `end`: what a round that moved nothing means.
+    #[inline]
     pub(super) fn outcome(
         self,
         result: io::Result<Success>,

@@ -111,16 +111,16 @@ impl<T: Operation> Op<T> {
         }
     }
 
-    /// Puts the operation into a slot and its entries behind those waiting to be staged together.
+    /// Puts the operation into a slot and stages it; or, if it is a member of a chain, puts its entries behind
+    /// those that will be staged together, linked by `link`.
     ///
     /// The operation is counted in on its descriptor already. `lane` is the one to give up when its result
-    /// is taken; `link` ties it to its deadline, as the members of its chain are tied; `waker` is woken when
-    /// it has completed.
+    /// is taken; `waker` is woken when it has completed.
     pub(crate) fn place(
         &mut self,
         driver: &Driver,
         lane: Option<Lane>,
-        link: squeue::Flags,
+        link: Option<squeue::Flags>,
         waker: Option<Waker>,
     ) -> Option<Key> {
         let Phase::Idle(op) = std::mem::replace(&mut self.phase, Phase::Done) else {
@@ -140,15 +140,19 @@ impl<T: Operation> Op<T> {
         // SAFETY: `Operation::entry` vouches for pointers into the operation, which stays in its slot, left
         // alone, until the last completion with this `user_data` (or for ever).
         let sqe = unsafe { Sqe::new(entry) };
-        match self.deadline {
-            None => core.stage_later(sqe),
-            Some(deadline) => {
+        match (self.deadline, link) {
+            (None, None) => driver.stage_one(&mut core, sqe),
+            (None, Some(_)) => core.stage_later(sqe),
+            (Some(deadline), link) => {
                 let timespec = core.slots.arm_deadline(key, deadline.left());
                 let timeout = opcode::LinkTimeout::new(timespec).build();
                 // SAFETY: the timespec is in the slot's cell, which outlives the submission.
                 let timeout = unsafe { Sqe::new(timeout.user_data(key.timeout_user_data())) };
-                core.stage_later(sqe.linked_by(link));
+                core.stage_later(sqe.linked_by(link.unwrap_or(squeue::Flags::IO_LINK)));
                 core.stage_later(timeout);
+                if link.is_none() {
+                    driver.stage_group(&mut core);
+                }
             }
         }
         // The next round, if there is one, will need it again.
@@ -211,8 +215,7 @@ impl<T: Operation> Op<T> {
         // A closer on another thread asks every driver it knows of; it may not have known of this one yet.
         let unknown = self.fd.as_ref().is_some_and(|fd| !fd.is_home(driver.id()));
         let waker = Some(cx.waker().clone());
-        let key = self.place(driver, lane, squeue::Flags::IO_LINK, waker);
-        driver.stage();
+        let key = self.place(driver, lane, None, waker);
         if let Some(key) = key.filter(|_| unknown) {
             driver.cancel_if_closing(key);
         }

@@ -171,6 +171,7 @@ impl KernelRing {
         self.ring.params().sq_entries() as usize
     }
 
+    #[inline]
     pub(crate) fn stage(&mut self, group: &[Sqe]) -> bool {
         if !self.owner.is_this() {
             return false;

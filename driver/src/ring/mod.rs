@@ -40,6 +40,7 @@ impl Sqe {
     /// The memory `entry` points at must stay valid and unmoved, and be accessed by nobody but the
     /// kernel, until the final completion carrying `entry`'s `user_data` has been reaped. Memory the
     /// kernel reads at submission only (timespecs) must live until the entry was consumed.
+    #[inline]
     pub(crate) unsafe fn new(entry: squeue::Entry) -> Sqe {
         Sqe {
             entry,
@@ -48,6 +49,7 @@ impl Sqe {
     }
 
     /// Links it to the entry staged next: `IO_LINK` or `IO_HARDLINK`.
+    #[inline]
     pub(crate) fn linked_by(self, link: squeue::Flags) -> Sqe {
         // `Entry::flags` of the crate ORs into what is there.
         Sqe {
@@ -124,17 +126,20 @@ impl Ring {
     }
 
     /// Stages `group` whole, by one tail store, or not at all (`false`: no room).
+    #[inline]
     pub(crate) fn stage(&mut self, group: &[Sqe]) -> bool {
         on_ring!(self, ring => ring.stage(group), else false)
     }
 
     /// Whether an enter without sleeping would do anything: entries are staged, completions wait
     /// outside the queue (overflow) or as deferred task work.
+    #[inline]
     pub(crate) fn wants_enter(&mut self) -> bool {
         on_ring!(self, ring => ring.wants_enter(), else false)
     }
 
     /// Whether completions are waiting to be reaped.
+    #[inline]
     pub(crate) fn has_completions(&mut self) -> bool {
         on_ring!(self, ring => ring.has_completions(), else false)
     }
@@ -153,6 +158,7 @@ impl Ring {
     }
 
     /// Whether the ring carries an opcode out.
+    #[inline]
     pub(crate) fn supports(&self, opcode: u8) -> bool {
         on_ring!(self, ring => ring.support().has(opcode), else false)
     }

@@ -26,6 +26,7 @@ impl Support {
     }
 
     /// Whether the opcode (an `IORING_OP_*` number) is carried out.
+    #[inline]
     pub(super) fn has(&self, opcode: u8) -> bool {
         self.bits[usize::from(opcode / 64)] & (1 << (opcode % 64)) != 0
     }

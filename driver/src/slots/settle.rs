@@ -9,6 +9,7 @@ use crate::ring::Completion;
 
 impl Slots {
     /// Notes a completion in its slot.
+    #[inline]
     pub(crate) fn settle(&mut self, completion: Completion) -> Settled {
         let (key, of) = Key::from_user_data(completion.user_data);
         let Some(slot) = self.slot_mut(key) else {

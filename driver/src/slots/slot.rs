@@ -35,6 +35,7 @@ impl Key {
     /// # Panics
     ///
     /// If the index does not fit beside the bits that mark its timeout's and its cancels' completions.
+    #[inline]
     pub(super) fn new(index: usize, generation: u32) -> Key {
         assert!(
             (index as u64) < CANCEL_BIT,
@@ -46,6 +47,7 @@ impl Key {
         }
     }
 
+    #[inline]
     pub(crate) fn user_data(self) -> u64 {
         u64::from(self.generation) << 32 | u64::from(self.index)
     }
@@ -59,6 +61,7 @@ impl Key {
     }
 
     /// The key, and which of its completions it is.
+    #[inline]
     pub(super) fn from_user_data(user_data: u64) -> (Key, Of) {
         let index = (user_data & (CANCEL_BIT - 1)) as u32;
         let key = Key {
@@ -177,6 +180,7 @@ impl Slot {
         }
     }
 
+    #[inline]
     fn ended(&self) -> Ended {
         match (self.deadline, self.cancelled) {
             (Deadline::Fired, _) => Ended::TimedOut,
