@@ -3,14 +3,17 @@
 use std::future::Future;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use annulet_driver::op::{
-    Accept, CloseFd, Fsync, Nop, OpenAt, Read, ReadExact, Recv, RecvExact, Send, SendAll, Timeout,
-    Write, WriteAll,
+    Accept, CloseFd, Events, Fsync, MsgRing, Nop, OpenAt, PollAdd, Read, ReadExact, Recv,
+    RecvExact, Send, SendAll, Statx, Timeout, Write, WriteAll,
 };
+
 use annulet_driver::{
     CancelToken, Driver, Fd, Op, Partial, Setup, Wait, chain, hard_chain, is_cancelled,
 };
@@ -378,5 +381,70 @@ fn a_borrowed_number_stays_taken_until_its_handle_is_dropped() {
             others.iter().all(|file| file.as_raw_fd() != number),
             "the number was given away"
         );
+    });
+}
+
+#[test]
+fn statx_tells_what_std_tells() {
+    run(|_| async {
+        let path = std::env::current_exe().unwrap();
+        let known = std::fs::metadata(&path).unwrap();
+        let by_path = Op::new(Statx::path(&path, 0).unwrap()).await.unwrap();
+        let file = Fd::new(std::fs::File::open(&path).unwrap().into());
+        let by_file = Op::on(&file, Statx::open_file()).await.unwrap();
+        for status in [by_path, by_file] {
+            assert_eq!(
+                (status.stx_size, status.stx_ino),
+                (known.len(), known.ino())
+            );
+        }
+        let missing = Statx::path(Path::new("/nowhere/at/all"), 0).unwrap();
+        assert_eq!(
+            Op::new(missing).await.unwrap_err().kind(),
+            io::ErrorKind::NotFound
+        );
+        let nul = Statx::path(Path::new("a\0b"), 0).unwrap_err();
+        assert_eq!(nul.kind(), io::ErrorKind::InvalidInput);
+    });
+}
+
+#[test]
+fn a_poll_tells_when_there_is_something_to_read_and_ends_with_its_descriptor() {
+    run(|driver| async move {
+        let (a, b) = socket_pair();
+        let mut poll = Op::on(&a, PollAdd::new(Events::READ));
+        assert!(poll_once(&mut poll).is_pending());
+        driver.turn(Wait::No).unwrap();
+        assert!(poll_once(&mut poll).is_pending());
+        let (sent, _) = Op::on(&b, Send::new(b"x")).await;
+        assert_eq!(sent.unwrap(), 1);
+        assert!(poll.await.unwrap().contains(Events::READ));
+        let (got, _) = Op::on(&a, Recv::new([0; 8])).await;
+        assert_eq!(got.unwrap(), 1);
+        let mut poll = Op::on(&a, PollAdd::new(Events::READ));
+        assert!(poll_once(&mut poll).is_pending());
+        a.close().await.unwrap();
+        assert!(is_cancelled(&poll.await.unwrap_err()));
+    });
+}
+
+#[test]
+fn a_message_ends_another_threads_sleep_and_one_to_a_driver_that_is_gone_says_so() {
+    run(|_| async {
+        let (tell, told) = std::sync::mpsc::channel();
+        let sleeper = std::thread::spawn(move || {
+            let driver = Driver::new(&Setup::default()).unwrap();
+            tell.send(driver.unparker()).unwrap();
+            while driver.metrics().pokes == 0 {
+                driver.turn(Wait::AtMost(None)).unwrap();
+            }
+            assert!(driver.shutdown(Duration::from_secs(5)));
+        });
+        let unparker = told.recv().unwrap();
+        Op::new(MsgRing::wake(&unparker)).await.unwrap();
+        sleeper.join().unwrap();
+        let gone = Op::new(MsgRing::wake(&unparker)).await.unwrap_err();
+        assert_eq!(gone.kind(), io::ErrorKind::NotConnected);
+        unparker.unpark();
     });
 }
