@@ -45,6 +45,8 @@
 //!   [`watchdog`], which says its name.
 //! - After an `async` scenario its runtime is dropped, and every operation must have ended and left its slot.
 //! - What counts the process's descriptors, threads or memory is `alone`: other tests run beside it otherwise.
+//! - Other tests fork, to start theirs alone: a copy of each descriptor lives until the child's exec. So wait for a
+//!   peer's end of stream, or be `alone`.
 //! - What cannot run on this machine says so: [`skip`].
 //! - Seen failing once, by breaking on purpose what it protects.
 //!

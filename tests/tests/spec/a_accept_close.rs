@@ -20,7 +20,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 spec! {
-    async a1_closing_a_listener_ends_a_blocked_accept;
+    alone async a1_closing_a_listener_ends_a_blocked_accept;
     async a2_closing_a_listener_ends_its_accepts_in_the_order_of_their_calls;
     async a3_an_accept_times_out_and_the_listener_goes_on;
     async a4_a_waiting_client_is_accepted_at_once_and_its_address_is_right;
