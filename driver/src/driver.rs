@@ -278,30 +278,19 @@ impl Driver {
     /// `false`: the limit has passed (or the ring cannot be entered) with operations still in flight. Their
     /// memory is then leaked, never freed: the kernel may still write to it.
     pub fn shutdown(&self, limit: Duration) -> bool {
-        self.inner.shutdown(self, limit)
-    }
-
-    fn drained(&self) -> bool {
-        let core = self.core();
-        core.slots.in_flight() == 0 && core.backlog.is_empty() && !core.watching
-    }
-}
-
-impl Inner {
-    fn shutdown(&self, driver: &Driver, limit: Duration) -> bool {
-        if self.closed.replace(true) {
-            return driver.drained();
+        if self.inner.closed.replace(true) {
+            return self.drained();
         }
         let until = Instant::now().checked_add(limit);
         // In order of their start, so that a chain's head goes before the others.
-        let keys = driver.core().slots.all_cancellable();
-        keys.into_iter().for_each(|key| driver.cancel(key));
-        driver.stage_alone(cancel_entry(WAKE, IGNORE));
-        while !driver.drained() {
+        let keys = self.core().slots.all_cancellable();
+        keys.into_iter().for_each(|key| self.cancel(key));
+        self.stage_alone(cancel_entry(WAKE, IGNORE));
+        while !self.drained() {
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            let result = driver.turn(Wait::AtMost(left));
+            let result = self.turn(Wait::AtMost(left));
             if result.is_err() || left == Some(Duration::ZERO) {
-                let left = driver.core().slots.in_flight();
+                let left = self.core().slots.in_flight();
                 tracing::error!(
                     left,
                     ?result,
@@ -310,14 +299,19 @@ impl Inner {
                 break;
             }
         }
-        self.remote.shut();
-        let drained = driver.drained();
+        self.inner.remote.shut();
+        let drained = self.drained();
         if drained {
             // Futures that were kept or forgotten hold the driver, but no longer its ring.
-            let ring = std::mem::replace(&mut driver.core().ring, Ring::Closed);
+            let ring = std::mem::replace(&mut self.core().ring, Ring::Closed);
             drop(ring);
         }
         drained
+    }
+
+    fn drained(&self) -> bool {
+        let core = self.core();
+        core.slots.in_flight() == 0 && core.backlog.is_empty() && !core.watching
     }
 }
 
@@ -325,13 +319,6 @@ impl Drop for Inner {
     /// Descriptors and unparkers may live on; what they hold of the driver is let go.
     fn drop(&mut self) {
         self.remote.shut();
-    }
-}
-
-impl Drop for Core {
-    fn drop(&mut self) {
-        // Slots that are still in flight leak themselves; see their `Drop`.
-        self.spare_fds.clear();
     }
 }
 

@@ -1,12 +1,11 @@
 //! The driver without a runtime: operations, their ends, and the shutdown.
 
-use std::future::Future;
+mod support;
+
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use annulet_driver::op::{
@@ -18,37 +17,7 @@ use annulet_driver::{
     CancelToken, Driver, Fd, Op, Partial, Setup, Wait, chain, hard_chain, is_cancelled,
 };
 
-fn block_on<F: Future>(driver: &Driver, future: F) -> F::Output {
-    let mut future = pin!(future);
-    let mut cx = Context::from_waker(Waker::noop());
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
-            return output;
-        }
-        driver
-            .turn(Wait::AtMost(Some(Duration::from_secs(10))))
-            .unwrap();
-    }
-}
-
-fn run<F: Future>(f: impl FnOnce(Driver) -> F) -> F::Output {
-    let driver = Driver::new(&Setup::default()).unwrap();
-    let entered = driver.enter();
-    let output = block_on(&driver, f(driver.clone()));
-    drop(entered);
-    assert!(driver.shutdown(Duration::from_secs(5)));
-    assert_eq!(driver.metrics().in_flight, 0);
-    output
-}
-
-fn socket_pair() -> (Fd, Fd) {
-    let (a, b) = std::os::unix::net::UnixStream::pair().unwrap();
-    (Fd::new(OwnedFd::from(a)), Fd::new(OwnedFd::from(b)))
-}
-
-fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
-    std::pin::Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
-}
+use support::{poll_once, run, socket_pair};
 
 #[test]
 fn a_nop_completes() {

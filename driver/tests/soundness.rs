@@ -1,9 +1,11 @@
 //! What a safe program may do to a driver: nothing gets lost, stuck or mixed up.
 
+mod support;
+
 use std::future::Future;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, AsRawFd};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
@@ -11,48 +13,13 @@ use std::time::Duration;
 use annulet_driver::op::{Accept, AcceptMulti, CloseFd, Nop, Recv, RecvMsg, Send, Timeout, Write};
 use annulet_driver::{CancelToken, Driver, Fd, Op, Setup, Wait, chain, hard_chain, is_cancelled};
 
-const LONG: Duration = Duration::from_secs(10);
-
-fn block_on<F: Future>(driver: &Driver, future: F) -> F::Output {
-    let mut future = pin!(future);
-    let mut cx = Context::from_waker(Waker::noop());
-    for _ in 0..10_000 {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
-            return output;
-        }
-        let metrics = driver.metrics();
-        assert!(
-            metrics.in_flight > 0,
-            "it waits and nothing is in flight: it would wait for ever"
-        );
-        driver.turn(Wait::AtMost(Some(LONG))).unwrap();
-    }
-    panic!("it does not end");
-}
-
-fn run<F: Future>(f: impl FnOnce(Driver) -> F) -> F::Output {
-    let driver = Driver::new(&Setup::default()).unwrap();
-    let entered = driver.enter();
-    let output = block_on(&driver, f(driver.clone()));
-    drop(entered);
-    assert!(driver.shutdown(LONG));
-    output
-}
-
-fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
-    Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
-}
+use support::{LONG, block_on, poll_once, run, socket_pair};
 
 /// Turns until nothing is in flight.
 fn settle(driver: &Driver) {
     while driver.metrics().in_flight > 0 {
         driver.turn(Wait::AtMost(Some(LONG))).unwrap();
     }
-}
-
-fn socket_pair() -> (Fd, Fd) {
-    let (a, b) = std::os::unix::net::UnixStream::pair().unwrap();
-    (Fd::new(a.into()), Fd::new(b.into()))
 }
 
 fn listener() -> (Fd, std::net::SocketAddr) {

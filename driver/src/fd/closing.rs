@@ -23,12 +23,23 @@ impl Shared {
             return;
         }
         if old & COUNT == 0 {
-            let mut wakers = Vec::new();
-            self.last_out(&mut wakers);
-            wakers.into_iter().for_each(Waker::wake);
+            self.last_out_here();
         } else {
             self.cancel_everywhere();
         }
+    }
+
+    /// [`finish`](Shared::finish) outside a driver's turn: what follows is done here, and who is to be woken woken.
+    pub(crate) fn finish_here(self: &Arc<Self>) {
+        if self.finish() {
+            self.last_out_here();
+        }
+    }
+
+    fn last_out_here(self: &Arc<Self>) {
+        let mut wakers = Vec::new();
+        self.last_out(&mut wakers);
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     fn cancel_everywhere(self: &Arc<Self>) {

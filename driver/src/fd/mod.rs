@@ -40,7 +40,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::AcqRel;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 pub(crate) use self::closing::closed_error;
 pub use self::shared::Lane;
@@ -100,11 +100,7 @@ impl Fd {
         struct Counted<'a>(&'a FdRef);
         impl Drop for Counted<'_> {
             fn drop(&mut self) {
-                if self.0.finish() {
-                    let mut wakers = Vec::new();
-                    self.0.last_out(&mut wakers);
-                    wakers.into_iter().for_each(Waker::wake);
-                }
+                self.0.finish_here();
             }
         }
         if self.shared.begin(None) != Begin::Go {

@@ -109,11 +109,7 @@ impl CloseFd {
         let error = result.as_ref().err().and_then(io::Error::raw_os_error);
         let ran = error != Some(libc::ECANCELED);
         self.shared.end_chained_close(ran, error.filter(|_| ran));
-        if self.shared.finish() {
-            let mut wakers = Vec::new();
-            self.shared.last_out(&mut wakers);
-            wakers.into_iter().for_each(Waker::wake);
-        }
+        self.shared.finish_here();
     }
 }
 

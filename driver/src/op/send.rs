@@ -5,7 +5,7 @@ use std::os::fd::RawFd;
 
 use io_uring::{opcode, squeue, types};
 
-use super::rounds::Rounds;
+use super::write::Whole;
 use super::{Operation, Success};
 use crate::buf::{BufResult, IoBuf, kernel_len, refuse_empty};
 use crate::fd::Lane;
@@ -76,15 +76,15 @@ unsafe impl<B: IoBuf> Operation for Send<B> {
 /// empty buffer is sent without any I/O. A dropped one may have sent any part of the buffer.
 #[derive(Debug)]
 pub struct SendAll<B> {
-    buf: B,
-    rounds: Rounds,
+    all: Whole<B>,
 }
 
 impl<B: IoBuf> SendAll<B> {
     /// Sends all of `buf`'s initialised bytes.
     pub fn new(buf: B) -> SendAll<B> {
-        let rounds = Rounds::of(buf.bytes_init());
-        SendAll { buf, rounds }
+        SendAll {
+            all: Whole::new(buf),
+        }
     }
 }
 
@@ -101,22 +101,21 @@ unsafe impl<B: IoBuf> Operation for SendAll<B> {
     }
 
     fn has_nothing_to_do(&self) -> bool {
-        self.rounds.left() == 0
+        self.all.is_out()
     }
 
     fn entry(&mut self, fd: RawFd) -> squeue::Entry {
-        let from = self.buf.stable_ptr().wrapping_add(self.rounds.done());
-        opcode::Send::new(types::Fd(fd), from, kernel_len(self.rounds.left()))
+        let (from, len) = self.all.rest();
+        opcode::Send::new(types::Fd(fd), from, len)
             .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
             .build()
     }
 
     fn goes_on(&mut self, result: &io::Result<Success>) -> bool {
-        self.rounds.goes_on(result)
+        self.all.goes_on(result)
     }
 
     fn complete(self, result: io::Result<Success>) -> Self::Output {
-        let (_, outcome) = self.rounds.outcome(result, io::ErrorKind::WriteZero);
-        (outcome, self.buf)
+        self.all.complete(result)
     }
 }

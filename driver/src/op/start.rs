@@ -251,11 +251,7 @@ impl<T: Operation> Op<T> {
         if let Some(lane) = lane {
             fd.release(lane);
         }
-        if fd.finish() {
-            let mut wakers = Vec::new();
-            fd.last_out(&mut wakers);
-            wakers.into_iter().for_each(Waker::wake);
-        }
+        fd.finish_here();
     }
 
     /// From here on the deadline passes, whatever the operation still has to wait for before it is staged.

@@ -65,21 +65,54 @@ unsafe impl<B: IoBuf> Operation for Write<B> {
     }
 }
 
+/// A buffer on its way out; what [`WriteAll`] and [`SendAll`](super::SendAll) share.
+#[derive(Debug)]
+pub(super) struct Whole<B> {
+    buf: B,
+    rounds: Rounds,
+}
+
+impl<B: IoBuf> Whole<B> {
+    pub(super) fn new(buf: B) -> Whole<B> {
+        let rounds = Rounds::of(buf.bytes_init());
+        Whole { buf, rounds }
+    }
+
+    pub(super) fn is_out(&self) -> bool {
+        self.rounds.left() == 0
+    }
+
+    /// What earlier rounds have left of the buffer's bytes.
+    pub(super) fn rest(&self) -> (*const u8, u32) {
+        let from = self.buf.stable_ptr().wrapping_add(self.rounds.done());
+        (from, kernel_len(self.rounds.left()))
+    }
+
+    pub(super) fn goes_on(&mut self, result: &io::Result<Success>) -> bool {
+        self.rounds.goes_on(result)
+    }
+
+    pub(super) fn complete(self, result: io::Result<Success>) -> BufResult<(), B> {
+        let (_, outcome) = self.rounds.outcome(result, io::ErrorKind::WriteZero);
+        (outcome, self.buf)
+    }
+}
+
 /// Writes all of a buffer at the descriptor's own position, however often the kernel stops short.
 ///
 /// Resolves with an error otherwise; [`Partial::of`](crate::Partial::of) tells how much of the buffer went. An
 /// empty buffer is written without any I/O. A dropped one may have written any part of the buffer.
 #[derive(Debug)]
 pub struct WriteAll<B> {
-    buf: B,
-    rounds: Rounds,
+    all: Whole<B>,
 }
 
 impl<B: IoBuf> WriteAll<B> {
     /// Writes all of `buf`'s initialised bytes: to a pipe, a terminal, a file as a stream.
     pub fn new(buf: B) -> WriteAll<B> {
-        let rounds = Rounds::of(buf.bytes_init());
-        WriteAll { buf, rounds }
+        WriteAll {
+            all: Whole::new(buf),
+        }
     }
 }
 
@@ -96,22 +129,21 @@ unsafe impl<B: IoBuf> Operation for WriteAll<B> {
     }
 
     fn has_nothing_to_do(&self) -> bool {
-        self.rounds.left() == 0
+        self.all.is_out()
     }
 
     fn entry(&mut self, fd: RawFd) -> squeue::Entry {
-        let from = self.buf.stable_ptr().wrapping_add(self.rounds.done());
-        opcode::Write::new(types::Fd(fd), from, kernel_len(self.rounds.left()))
+        let (from, len) = self.all.rest();
+        opcode::Write::new(types::Fd(fd), from, len)
             .offset(AT_POSITION)
             .build()
     }
 
     fn goes_on(&mut self, result: &io::Result<Success>) -> bool {
-        self.rounds.goes_on(result)
+        self.all.goes_on(result)
     }
 
     fn complete(self, result: io::Result<Success>) -> Self::Output {
-        let (_, outcome) = self.rounds.outcome(result, io::ErrorKind::WriteZero);
-        (outcome, self.buf)
+        self.all.complete(result)
     }
 }
