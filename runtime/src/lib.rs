@@ -27,7 +27,7 @@
 //! | [`net`] | TCP: [`TcpListener`](net::TcpListener), [`TcpStream`](net::TcpStream) |
 //! | [`fs`] | pipes |
 //! | [`time`] | [`sleep`](time::sleep), [`timeout`](time::timeout), [`interval`](time::interval) |
-//! | [`task`] | [`spawn`], [`JoinHandle`], [`yield_now`] |
+//! | [`task`] | [`spawn`], [`JoinHandle`], [`yield_now`], [`spawn_blocking`](task::spawn_blocking) |
 //! | [`buf`] | buffers that are handed to the kernel and come back |
 //! | [`op`] | every operation by itself, and the futures' common [`Op`] |
 //! | here | [`Runtime`], [`Builder`], [`Handle`]; [`chain()`], [`CancelToken`] |

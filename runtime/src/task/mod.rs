@@ -21,6 +21,7 @@ mod local;
 mod loom_tests;
 mod raw;
 mod remote;
+mod spawn_blocking;
 mod state;
 mod sync;
 #[cfg(all(test, not(loom)))]
@@ -33,6 +34,7 @@ pub(crate) use self::inbox::Unpark;
 pub use self::join::{AbortHandle, JoinError, JoinHandle};
 pub(crate) use self::local::{Local, MainTask, PollMain};
 pub(crate) use self::remote::Remote;
+pub use self::spawn_blocking::{spawn_blocking, try_spawn_blocking};
 pub use self::yield_now::{YieldNow, yield_now};
 
 /// Spawns a task on this thread's runtime.
