@@ -211,7 +211,7 @@ impl Driver {
             return;
         };
         add(&self.inner.counts.discarded, 1);
-        if !orphan.discard_quietly() {
+        if !orphan.discard_quietly(counted) {
             add(&self.inner.counts.panics, 1);
             tracing::error!("a buffer panicked when it was dropped");
         }

@@ -62,7 +62,7 @@ unsafe impl Operation for CloseOwned {
     }
 
     fn complete(self, result: io::Result<Success>) {
-        self.discard(result, Origin(None));
+        self.discard(result, Origin::NOWHERE);
     }
 
     fn discard(mut self, result: io::Result<Success>, _origin: Origin<'_>) {

@@ -20,14 +20,20 @@ mod async_cancel;
 mod bind;
 mod close;
 mod connect;
+mod fadvise;
+mod fallocate;
 mod fsync;
+mod ftruncate;
 mod future;
 mod listen;
+mod lseek;
 mod msg_ring;
 mod multi;
 mod nop;
 mod openat;
+mod openat2;
 mod poll_add;
+mod position;
 mod read;
 mod readv;
 mod recv;
@@ -39,6 +45,7 @@ mod shutdown;
 mod socket;
 mod start;
 mod statx;
+mod sync_file_range;
 mod timeout;
 mod write;
 mod writev;
@@ -56,13 +63,18 @@ pub use self::bind::Bind;
 pub use self::close::CloseFd;
 pub(crate) use self::close::CloseOwned;
 pub use self::connect::Connect;
+pub use self::fadvise::Fadvise;
+pub use self::fallocate::Fallocate;
 pub use self::fsync::Fsync;
+pub use self::ftruncate::Ftruncate;
 pub use self::future::Op;
 pub use self::listen::Listen;
+pub use self::lseek::Seek;
 pub use self::msg_ring::MsgRing;
 pub use self::multi::{Multi, Multishot};
 pub use self::nop::Nop;
 pub use self::openat::OpenAt;
+pub use self::openat2::OpenAt2;
 pub(crate) use self::poll_add::watch_entry;
 pub use self::poll_add::{Events, PollAdd};
 pub use self::read::{Read, ReadExact};
@@ -75,12 +87,14 @@ pub use self::shutdown::Shutdown;
 pub use self::socket::Socket;
 pub(crate) use self::start::Refused;
 pub use self::statx::Statx;
+pub use self::sync_file_range::SyncFileRange;
 pub use self::timeout::Timeout;
 pub(crate) use self::timeout::timespec_of;
 pub use self::write::{Write, WriteAll};
 pub use self::writev::Writev;
 
-use crate::fd::{FdRef, Lane};
+use self::position::Position;
+use crate::fd::{Begin, FdRef, Lane};
 use crate::kept::Kept;
 
 /// What a completed operation answered.
@@ -127,12 +141,56 @@ pub enum OnDrop {
 
 /// Where a completion that nobody waits for came from, and where what it brought can be put.
 #[derive(Clone, Copy, Debug)]
-pub struct Origin<'a>(pub(crate) Option<&'a FdRef>);
+pub struct Origin<'a> {
+    pub(crate) fd: Option<&'a FdRef>,
+    /// Whether the operation still counts as in flight, so that the descriptor's number is its own.
+    pub(crate) counted: bool,
+    /// Whether it still holds its lane: in a chain, the last of those that share it does.
+    pub(crate) holds_lane: bool,
+}
 
 impl Origin<'_> {
+    /// Of nothing that could be kept anywhere.
+    pub(crate) const NOWHERE: Origin<'static> = Origin {
+        fd: None,
+        counted: false,
+        holds_lane: false,
+    };
+
     fn keep(self, put: impl FnOnce(&mut Kept)) {
-        if let Some(fd) = self.0 {
+        if let Some(fd) = self.fd {
             fd.keep(put);
+        }
+    }
+
+    /// What a dropped read brought: kept for the next, or left where it is in the file.
+    fn give_back_read(
+        self,
+        position: Position,
+        result: &io::Result<Success>,
+        put: impl FnOnce(&mut Kept, usize),
+    ) {
+        match (position, result) {
+            (Position::Stream, result) => self.keep_read(result, put),
+            (Position::Cursor, Ok(success)) => self.rewind(success.value as usize),
+            (Position::Cursor | Position::At(_), _) => {}
+        }
+    }
+
+    /// Moves the file's cursor back by the `n` bytes that a dropped read has read.
+    ///
+    /// Not once another operation may have moved it: a later member of the same chain.
+    fn rewind(self, n: usize) {
+        let Some(fd) = self.fd.filter(|_| self.holds_lane && n > 0) else {
+            return;
+        };
+        if !self.counted && fd.begin(None) == Begin::Closed {
+            return;
+        }
+        // Where it cannot go back (another handle has set it to the start, say), it is where it was put.
+        let _ = lseek::lseek(fd.raw(), -(n as i64), libc::SEEK_CUR);
+        if !self.counted {
+            fd.finish_here();
         }
     }
 
@@ -178,6 +236,9 @@ pub unsafe trait Operation: Sized + 'static {
     /// The first kernel that has it.
     #[doc(hidden)]
     const SINCE: &'static str = "5.6";
+    /// Whether the kernel's rings have no such opcode, and [`call`](Operation::call) does it.
+    #[doc(hidden)]
+    const CALLED: bool = false;
     /// Whether it may take several rounds; see [`goes_on`](Operation::goes_on).
     #[doc(hidden)]
     const ROUNDS: bool = false;
@@ -252,6 +313,13 @@ pub unsafe trait Operation: Sized + 'static {
     fn serve(&mut self, kept: &mut Kept) -> Option<io::Result<Success>> {
         let _ = kept;
         None
+    }
+
+    /// Does it by a plain system call that does not block, in its turn among those of its lane.
+    #[doc(hidden)]
+    fn call(&mut self, fd: RawFd) -> io::Result<Success> {
+        let _ = fd;
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     /// Does it by a plain system call, where the ring does not know the opcode and the call does not block.

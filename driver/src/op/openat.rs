@@ -11,7 +11,8 @@ use io_uring::{opcode, squeue, types};
 use super::accept::adopt;
 use super::{Operation, Origin, Success};
 
-/// Opens a file, close-on-exec, relative to the working directory.
+/// Opens a file, close-on-exec. Relative to the directory it is started [on](super::Op::on), or to the working
+/// directory if started on none.
 #[derive(Debug)]
 pub struct OpenAt {
     path: CString,
@@ -55,14 +56,19 @@ pub(super) fn c_path(path: &Path) -> io::Result<CString> {
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "the path has a NUL byte in it"))
 }
 
+/// The directory that a path is relative to: the descriptor the operation was started on, if it was on one.
+pub(super) fn directory(fd: RawFd) -> types::Fd {
+    types::Fd(if fd < 0 { libc::AT_FDCWD } else { fd })
+}
+
 // SAFETY: the entry points at the path's heap block, which `self` owns and does not change.
 unsafe impl Operation for OpenAt {
     type Output = io::Result<OwnedFd>;
     const OPCODE: u8 = opcode::OpenAt::CODE;
     const NAME: &'static str = "IORING_OP_OPENAT";
 
-    fn entry(&mut self, _fd: RawFd) -> squeue::Entry {
-        let entry = opcode::OpenAt::new(types::Fd(libc::AT_FDCWD), self.path.as_ptr())
+    fn entry(&mut self, fd: RawFd) -> squeue::Entry {
+        let entry = opcode::OpenAt::new(directory(fd), self.path.as_ptr())
             .flags(self.flags)
             .mode(self.mode)
             .build();

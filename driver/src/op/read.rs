@@ -5,6 +5,7 @@ use std::os::fd::RawFd;
 
 use io_uring::{opcode, squeue, types};
 
+use super::position::Position;
 use super::rounds::Rounds;
 use super::{OnDrop, Operation, Origin, Success};
 use crate::buf::{BufResult, IoBufMut, bytes, fill, fill_from, filled, kernel_len, refuse_empty};
@@ -15,7 +16,8 @@ use crate::kept::Kept;
 #[derive(Debug)]
 pub struct Read<B> {
     buf: B,
-    offset: Option<u64>,
+    position: Position,
+    flags: i32,
 }
 
 impl<B: IoBufMut> Read<B> {
@@ -23,30 +25,38 @@ impl<B: IoBufMut> Read<B> {
     ///
     /// Such reads follow one another; what a dropped one brings is kept for the next.
     pub fn new(buf: B) -> Read<B> {
-        Read { buf, offset: None }
+        Read {
+            buf,
+            position: Position::Stream,
+            flags: 0,
+        }
+    }
+
+    /// Reads where a file's cursor is.
+    ///
+    /// In turn with all that is done at the cursor: reads, writes, [`Seek`](super::Seek). What a dropped one reads is
+    /// not lost: the cursor goes back to where it was. For what can seek; elsewhere see [`new`](Read::new).
+    pub fn at_cursor(buf: B) -> Read<B> {
+        Read {
+            position: Position::Cursor,
+            ..Read::new(buf)
+        }
     }
 
     /// Reads at `offset` bytes from the start, and moves no position. Such reads may overlap.
     pub fn at(buf: B, offset: u64) -> Read<B> {
         Read {
-            buf,
-            offset: Some(offset),
+            position: Position::At(offset),
+            ..Read::new(buf)
         }
     }
-}
 
-/// The kernel's word for "at the descriptor's own position".
-pub(super) const AT_POSITION: u64 = u64::MAX;
-
-/// Offsets are signed in the kernel, and -1 means something else.
-pub(super) fn check_offset(offset: Option<u64>) -> io::Result<()> {
-    if offset.is_some_and(|offset| i64::try_from(offset).is_err()) {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "the offset is beyond 2^63 - 1",
-        ));
+    /// With flags (`RWF_*`) of `preadv2(2)`. With `RWF_NOWAIT`, `WouldBlock` if it would have to wait
+    /// for the disk.
+    pub fn flags(mut self, flags: i32) -> Read<B> {
+        self.flags = flags;
+        self
     }
-    Ok(())
 }
 
 // SAFETY: the entry points at `buf`'s memory, within its room, which the `IoBufMut` contract keeps in place.
@@ -56,19 +66,15 @@ unsafe impl<B: IoBufMut> Operation for Read<B> {
     const NAME: &'static str = "IORING_OP_READ";
 
     fn lane(&self) -> Option<Lane> {
-        self.offset.is_none().then_some(Lane::Read)
+        self.position.lane(Lane::Read)
     }
 
     fn on_drop(&self) -> OnDrop {
-        if self.offset.is_none() {
-            OnDrop::Keep
-        } else {
-            OnDrop::Cancel
-        }
+        self.position.on_drop_of_read()
     }
 
     fn check(&mut self) -> io::Result<()> {
-        check_offset(self.offset)?;
+        self.position.check()?;
         refuse_empty(
             self.buf.bytes_total(),
             "there is no room in the buffer to read into",
@@ -77,9 +83,9 @@ unsafe impl<B: IoBufMut> Operation for Read<B> {
 
     fn entry(&mut self, fd: RawFd) -> squeue::Entry {
         let len = kernel_len(self.buf.bytes_total());
-        let offset = self.offset.unwrap_or(AT_POSITION);
         opcode::Read::new(types::Fd(fd), self.buf.stable_mut_ptr(), len)
-            .offset(offset)
+            .offset(self.position.offset(0))
+            .rw_flags(self.flags)
             .build()
     }
 
@@ -89,9 +95,9 @@ unsafe impl<B: IoBufMut> Operation for Read<B> {
     }
 
     fn discard(mut self, result: io::Result<Success>, origin: Origin<'_>) {
-        if self.offset.is_none() {
-            origin.keep_read(&result, |kept, n| kept.put_bytes(filled(&mut self.buf, n)));
-        }
+        origin.give_back_read(self.position, &result, |kept, n| {
+            kept.put_bytes(filled(&mut self.buf, n));
+        });
     }
 
     fn serve(&mut self, kept: &mut Kept) -> Option<io::Result<Success>> {
@@ -154,12 +160,21 @@ impl<B: IoBufMut> Exact<B> {
 
     /// Keeps what all rounds brought, then how the last one ended.
     pub(super) fn discard(mut self, result: &io::Result<Success>, origin: Origin<'_>) {
-        let last = result.as_ref().map_or(0, |success| success.value as usize);
-        let all = self.rounds.done() + last;
+        let all = self.all_done(result);
         if all > 0 {
             origin.keep(|kept| kept.put_piece(filled(&mut self.buf, all)));
         }
         origin.keep_read(result, Kept::end_pieces);
+    }
+
+    /// What all rounds have read.
+    fn all_done(&self, result: &io::Result<Success>) -> usize {
+        let last = result.as_ref().map_or(0, |success| success.value as usize);
+        self.rounds.done() + last
+    }
+
+    pub(super) fn done(&self) -> usize {
+        self.rounds.done()
     }
 
     /// Takes what is kept. If that does not fill the buffer, the kernel is asked for the rest.
@@ -177,21 +192,40 @@ impl<B: IoBufMut> Exact<B> {
     }
 }
 
-/// Reads at the descriptor's own position until a buffer is full, however often the kernel stops short.
+/// Reads until a buffer is full, however often the kernel stops short.
 ///
 /// Resolves with an error otherwise: [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) if the stream ends first. What
 /// had come by then is at the front of the buffer; [`Partial::of`](crate::Partial::of) tells how much. A buffer
-/// without room is full without any I/O. What a dropped one had read, and still reads, is kept for the next.
+/// without room is full without any I/O. What a dropped one had read, and still reads, is not lost: see the
+/// constructors.
 #[derive(Debug)]
 pub struct ReadExact<B> {
     all: Exact<B>,
+    position: Position,
 }
 
 impl<B: IoBufMut> ReadExact<B> {
-    /// Fills all the room `buf` has.
+    /// Fills all the room `buf` has, at the descriptor's own position; see [`Read::new`].
     pub fn new(buf: B) -> ReadExact<B> {
         ReadExact {
             all: Exact::new(buf),
+            position: Position::Stream,
+        }
+    }
+
+    /// The same where a file's cursor is; see [`Read::at_cursor`].
+    pub fn at_cursor(buf: B) -> ReadExact<B> {
+        ReadExact {
+            position: Position::Cursor,
+            ..ReadExact::new(buf)
+        }
+    }
+
+    /// The same from `offset` bytes from the start on; see [`Read::at`].
+    pub fn at(buf: B, offset: u64) -> ReadExact<B> {
+        ReadExact {
+            position: Position::At(offset),
+            ..ReadExact::new(buf)
         }
     }
 }
@@ -205,11 +239,15 @@ unsafe impl<B: IoBufMut> Operation for ReadExact<B> {
     const ROUNDS: bool = true;
 
     fn lane(&self) -> Option<Lane> {
-        Some(Lane::Read)
+        self.position.lane(Lane::Read)
     }
 
     fn on_drop(&self) -> OnDrop {
-        OnDrop::Keep
+        self.position.on_drop_of_read()
+    }
+
+    fn check(&mut self) -> io::Result<()> {
+        self.position.check()
     }
 
     fn has_nothing_to_do(&self) -> bool {
@@ -219,7 +257,7 @@ unsafe impl<B: IoBufMut> Operation for ReadExact<B> {
     fn entry(&mut self, fd: RawFd) -> squeue::Entry {
         let (to, len) = self.all.room();
         opcode::Read::new(types::Fd(fd), to, len)
-            .offset(AT_POSITION)
+            .offset(self.position.offset(self.all.done()))
             .build()
     }
 
@@ -232,7 +270,11 @@ unsafe impl<B: IoBufMut> Operation for ReadExact<B> {
     }
 
     fn discard(self, result: io::Result<Success>, origin: Origin<'_>) {
-        self.all.discard(&result, origin);
+        match self.position {
+            Position::Stream => self.all.discard(&result, origin),
+            Position::Cursor => origin.rewind(self.all.all_done(&result)),
+            Position::At(_) => {}
+        }
     }
 
     fn serve(&mut self, kept: &mut Kept) -> Option<io::Result<Success>> {

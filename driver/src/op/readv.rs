@@ -5,7 +5,7 @@ use std::os::fd::RawFd;
 
 use io_uring::{opcode, squeue, types};
 
-use super::read::{AT_POSITION, check_offset};
+use super::position::Position;
 use super::{OnDrop, Operation, Origin, Success};
 use crate::buf::{BufResult, IoVecs, IoVectoredBufMut, kernel_count, refuse_empty};
 use crate::fd::Lane;
@@ -16,7 +16,8 @@ use crate::kept::Kept;
 pub struct Readv<B> {
     bufs: B,
     vecs: IoVecs,
-    offset: Option<u64>,
+    position: Position,
+    flags: i32,
 }
 
 impl<B: IoVectoredBufMut> Readv<B> {
@@ -25,16 +26,31 @@ impl<B: IoVectoredBufMut> Readv<B> {
         Readv {
             bufs,
             vecs: IoVecs::new(),
-            offset: None,
+            position: Position::Stream,
+            flags: 0,
+        }
+    }
+
+    /// Reads where a file's cursor is; see [`Read::at_cursor`](super::Read::at_cursor).
+    pub fn at_cursor(bufs: B) -> Readv<B> {
+        Readv {
+            position: Position::Cursor,
+            ..Readv::new(bufs)
         }
     }
 
     /// Reads at `offset` bytes from the start, and moves no position.
     pub fn at(bufs: B, offset: u64) -> Readv<B> {
         Readv {
-            offset: Some(offset),
+            position: Position::At(offset),
             ..Readv::new(bufs)
         }
+    }
+
+    /// With flags (`RWF_*`) of `preadv2(2)`.
+    pub fn flags(mut self, flags: i32) -> Readv<B> {
+        self.flags = flags;
+        self
     }
 }
 
@@ -93,19 +109,15 @@ unsafe impl<B: IoVectoredBufMut> Operation for Readv<B> {
     const SINCE: &'static str = "5.1";
 
     fn lane(&self) -> Option<Lane> {
-        self.offset.is_none().then_some(Lane::Read)
+        self.position.lane(Lane::Read)
     }
 
     fn on_drop(&self) -> OnDrop {
-        if self.offset.is_none() {
-            OnDrop::Keep
-        } else {
-            OnDrop::Cancel
-        }
+        self.position.on_drop_of_read()
     }
 
     fn check(&mut self) -> io::Result<()> {
-        check_offset(self.offset)?;
+        self.position.check()?;
         refuse_empty(
             self.bufs.total_room(),
             "there is no room in the buffers to read into",
@@ -114,9 +126,9 @@ unsafe impl<B: IoVectoredBufMut> Operation for Readv<B> {
 
     fn entry(&mut self, fd: RawFd) -> squeue::Entry {
         let (vecs, len) = self.vecs.of_mut(&mut self.bufs);
-        let offset = self.offset.unwrap_or(AT_POSITION);
         opcode::Readv::new(types::Fd(fd), vecs, kernel_count(len))
-            .offset(offset)
+            .offset(self.position.offset(0))
+            .rw_flags(self.flags)
             .build()
     }
 
@@ -129,12 +141,10 @@ unsafe impl<B: IoVectoredBufMut> Operation for Readv<B> {
     }
 
     fn discard(mut self, result: io::Result<Success>, origin: Origin<'_>) {
-        if self.offset.is_none() {
-            origin.keep_read(&result, |kept, n| {
-                pieces(&mut self.bufs, n, &mut |piece| kept.put_piece(piece));
-                kept.end_pieces(n);
-            });
-        }
+        origin.give_back_read(self.position, &result, |kept, n| {
+            pieces(&mut self.bufs, n, &mut |piece| kept.put_piece(piece));
+            kept.end_pieces(n);
+        });
     }
 
     fn serve(&mut self, kept: &mut Kept) -> Option<io::Result<Success>> {

@@ -50,7 +50,16 @@ impl<T: Operation> Op<T> {
                 )),
             });
         }
-        if driver.supports(T::OPCODE) {
+        if T::CALLED && !fall_back {
+            return Err(Refused::Error(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!(
+                    "{} has no opcode, so it cannot be a member of a chain",
+                    T::NAME
+                ),
+            )));
+        }
+        if T::CALLED || driver.supports(T::OPCODE) {
             return Ok(());
         }
         let fallback = if fall_back { self.fall_back() } else { None };
@@ -212,6 +221,11 @@ impl<T: Operation> Op<T> {
             self.count_out(lane);
             return self.end(Err(error));
         }
+        if T::CALLED {
+            let result = self.call();
+            self.count_out(lane);
+            return self.end(result);
+        }
         // A closer on another thread asks every driver it knows of; it may not have known of this one yet.
         let unknown = self.fd.as_ref().is_some_and(|fd| !fd.is_home(driver.id()));
         let waker = Some(cx.waker().clone());
@@ -220,6 +234,13 @@ impl<T: Operation> Op<T> {
             driver.cancel_if_closing(key);
         }
         None
+    }
+
+    fn call(&mut self) -> io::Result<Success> {
+        match (&mut self.phase, &self.fd) {
+            (Phase::Idle(op), Some(fd)) => op.call(fd.raw()),
+            _ => Err(closed_error()),
+        }
     }
 
     pub(crate) fn closes(&self) -> Option<RawFd> {

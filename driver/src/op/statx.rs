@@ -9,7 +9,7 @@ use std::path::Path;
 use io_uring::{opcode, squeue, types};
 use rustix::fs::Statx as Status;
 
-use super::openat::c_path;
+use super::openat::{c_path, directory};
 use super::{Operation, Success};
 
 /// Asks for a file's metadata.
@@ -17,11 +17,13 @@ use super::{Operation, Success};
 pub struct Statx {
     path: CString,
     flags: i32,
+    mask: u32,
     status: MaybeUninit<Status>,
 }
 
 impl Statx {
-    /// Of the file at `path`, relative to the working directory; `flags` are `AT_*` of `statx(2)`.
+    /// Of the file at `path`; `flags` are `AT_*` of `statx(2)`. Relative to the directory the operation is started
+    /// [on](super::Op::on), or to the working directory if started on none.
     ///
     /// # Errors
     ///
@@ -30,6 +32,7 @@ impl Statx {
         Ok(Statx {
             path: c_path(path)?,
             flags,
+            mask: BASIC,
             status: MaybeUninit::zeroed(),
         })
     }
@@ -39,10 +42,22 @@ impl Statx {
         Statx {
             path: CString::default(),
             flags: libc::AT_EMPTY_PATH,
+            mask: BASIC,
             status: MaybeUninit::zeroed(),
         }
     }
+
+    /// Asks for what `mask` (`STATX_*`) names, besides the basic things and the time of birth.
+    ///
+    /// The answer's own mask tells what the kernel and the file system know.
+    pub fn also(mut self, mask: u32) -> Statx {
+        self.mask |= mask;
+        self
+    }
 }
+
+/// What is always asked for.
+const BASIC: u32 = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
 
 // SAFETY: the entry points at the path's heap block and at `status` inside `self`, which stays where it is.
 unsafe impl Operation for Statx {
@@ -51,11 +66,10 @@ unsafe impl Operation for Statx {
     const NAME: &'static str = "IORING_OP_STATX";
 
     fn entry(&mut self, fd: RawFd) -> squeue::Entry {
-        let at = if fd < 0 { libc::AT_FDCWD } else { fd };
         let status: *mut types::statx = self.status.as_mut_ptr().cast();
-        opcode::Statx::new(types::Fd(at), self.path.as_ptr(), status)
+        opcode::Statx::new(directory(fd), self.path.as_ptr(), status)
             .flags(self.flags)
-            .mask(libc::STATX_BASIC_STATS | libc::STATX_BTIME)
+            .mask(self.mask)
             .build()
     }
 

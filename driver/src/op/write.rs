@@ -5,7 +5,7 @@ use std::os::fd::RawFd;
 
 use io_uring::{opcode, squeue, types};
 
-use super::read::{AT_POSITION, check_offset};
+use super::position::Position;
 use super::rounds::Rounds;
 use super::{Operation, Success};
 use crate::buf::{BufResult, IoBuf, kernel_len, refuse_empty};
@@ -15,22 +15,43 @@ use crate::fd::Lane;
 #[derive(Debug)]
 pub struct Write<B> {
     buf: B,
-    offset: Option<u64>,
+    position: Position,
+    flags: i32,
 }
 
 impl<B: IoBuf> Write<B> {
     /// Writes at the descriptor's own position (pipes, terminals, files as streams). Such writes follow one
     /// another.
     pub fn new(buf: B) -> Write<B> {
-        Write { buf, offset: None }
+        Write {
+            buf,
+            position: Position::Stream,
+            flags: 0,
+        }
+    }
+
+    /// Writes where a file's cursor is: in turn with all that is done there, reads and writes and
+    /// [`Seek`](super::Seek).
+    pub fn at_cursor(buf: B) -> Write<B> {
+        Write {
+            position: Position::Cursor,
+            ..Write::new(buf)
+        }
     }
 
     /// Writes at `offset` bytes from the start, and moves no position. Such writes may overlap.
     pub fn at(buf: B, offset: u64) -> Write<B> {
         Write {
-            buf,
-            offset: Some(offset),
+            position: Position::At(offset),
+            ..Write::new(buf)
         }
+    }
+
+    /// With flags (`RWF_*`) of `pwritev2(2)`. `RWF_APPEND` writes at the file's end, `RWF_DSYNC` waits until
+    /// the data is on the disk.
+    pub fn flags(mut self, flags: i32) -> Write<B> {
+        self.flags = flags;
+        self
     }
 }
 
@@ -41,11 +62,11 @@ unsafe impl<B: IoBuf> Operation for Write<B> {
     const NAME: &'static str = "IORING_OP_WRITE";
 
     fn lane(&self) -> Option<Lane> {
-        self.offset.is_none().then_some(Lane::Write)
+        self.position.lane(Lane::Write)
     }
 
     fn check(&mut self) -> io::Result<()> {
-        check_offset(self.offset)?;
+        self.position.check()?;
         refuse_empty(
             self.buf.bytes_init(),
             "there is nothing in the buffer to write",
@@ -54,9 +75,9 @@ unsafe impl<B: IoBuf> Operation for Write<B> {
 
     fn entry(&mut self, fd: RawFd) -> squeue::Entry {
         let len = kernel_len(self.buf.bytes_init());
-        let offset = self.offset.unwrap_or(AT_POSITION);
         opcode::Write::new(types::Fd(fd), self.buf.stable_ptr(), len)
-            .offset(offset)
+            .offset(self.position.offset(0))
+            .rw_flags(self.flags)
             .build()
     }
 
@@ -82,6 +103,10 @@ impl<B: IoBuf> Whole<B> {
         self.rounds.left() == 0
     }
 
+    fn done(&self) -> usize {
+        self.rounds.done()
+    }
+
     /// What earlier rounds have left of the buffer's bytes.
     pub(super) fn rest(&self) -> (*const u8, u32) {
         let from = self.buf.stable_ptr().wrapping_add(self.rounds.done());
@@ -98,13 +123,15 @@ impl<B: IoBuf> Whole<B> {
     }
 }
 
-/// Writes all of a buffer at the descriptor's own position, however often the kernel stops short.
+/// Writes all of a buffer, however often the kernel stops short.
 ///
 /// Resolves with an error otherwise; [`Partial::of`](crate::Partial::of) tells how much of the buffer went. An
 /// empty buffer is written without any I/O. A dropped one may have written any part of the buffer.
 #[derive(Debug)]
 pub struct WriteAll<B> {
     all: Whole<B>,
+    position: Position,
+    flags: i32,
 }
 
 impl<B: IoBuf> WriteAll<B> {
@@ -112,7 +139,31 @@ impl<B: IoBuf> WriteAll<B> {
     pub fn new(buf: B) -> WriteAll<B> {
         WriteAll {
             all: Whole::new(buf),
+            position: Position::Stream,
+            flags: 0,
         }
+    }
+
+    /// The same where a file's cursor is; see [`Write::at_cursor`].
+    pub fn at_cursor(buf: B) -> WriteAll<B> {
+        WriteAll {
+            position: Position::Cursor,
+            ..WriteAll::new(buf)
+        }
+    }
+
+    /// The same from `offset` bytes from the start on; see [`Write::at`].
+    pub fn at(buf: B, offset: u64) -> WriteAll<B> {
+        WriteAll {
+            position: Position::At(offset),
+            ..WriteAll::new(buf)
+        }
+    }
+
+    /// With flags (`RWF_*`) of `pwritev2(2)`; see [`Write::flags`].
+    pub fn flags(mut self, flags: i32) -> WriteAll<B> {
+        self.flags = flags;
+        self
     }
 }
 
@@ -125,7 +176,11 @@ unsafe impl<B: IoBuf> Operation for WriteAll<B> {
     const ROUNDS: bool = true;
 
     fn lane(&self) -> Option<Lane> {
-        Some(Lane::Write)
+        self.position.lane(Lane::Write)
+    }
+
+    fn check(&mut self) -> io::Result<()> {
+        self.position.check()
     }
 
     fn has_nothing_to_do(&self) -> bool {
@@ -135,7 +190,8 @@ unsafe impl<B: IoBuf> Operation for WriteAll<B> {
     fn entry(&mut self, fd: RawFd) -> squeue::Entry {
         let (from, len) = self.all.rest();
         opcode::Write::new(types::Fd(fd), from, len)
-            .offset(AT_POSITION)
+            .offset(self.position.offset(self.all.done()))
+            .rw_flags(self.flags)
             .build()
     }
 

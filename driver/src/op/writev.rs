@@ -5,7 +5,7 @@ use std::os::fd::RawFd;
 
 use io_uring::{opcode, squeue, types};
 
-use super::read::{AT_POSITION, check_offset};
+use super::position::Position;
 use super::{Operation, Success};
 use crate::buf::{BufResult, IoVecs, IoVectoredBuf, kernel_count, refuse_empty};
 use crate::fd::Lane;
@@ -15,7 +15,8 @@ use crate::fd::Lane;
 pub struct Writev<B> {
     bufs: B,
     vecs: IoVecs,
-    offset: Option<u64>,
+    position: Position,
+    flags: i32,
 }
 
 impl<B: IoVectoredBuf> Writev<B> {
@@ -24,16 +25,31 @@ impl<B: IoVectoredBuf> Writev<B> {
         Writev {
             bufs,
             vecs: IoVecs::new(),
-            offset: None,
+            position: Position::Stream,
+            flags: 0,
+        }
+    }
+
+    /// Writes where a file's cursor is; see [`Write::at_cursor`](super::Write::at_cursor).
+    pub fn at_cursor(bufs: B) -> Writev<B> {
+        Writev {
+            position: Position::Cursor,
+            ..Writev::new(bufs)
         }
     }
 
     /// Writes at `offset` bytes from the start, and moves no position.
     pub fn at(bufs: B, offset: u64) -> Writev<B> {
         Writev {
-            offset: Some(offset),
+            position: Position::At(offset),
             ..Writev::new(bufs)
         }
+    }
+
+    /// With flags (`RWF_*`) of `pwritev2(2)`.
+    pub fn flags(mut self, flags: i32) -> Writev<B> {
+        self.flags = flags;
+        self
     }
 }
 
@@ -46,11 +62,11 @@ unsafe impl<B: IoVectoredBuf> Operation for Writev<B> {
     const SINCE: &'static str = "5.1";
 
     fn lane(&self) -> Option<Lane> {
-        self.offset.is_none().then_some(Lane::Write)
+        self.position.lane(Lane::Write)
     }
 
     fn check(&mut self) -> io::Result<()> {
-        check_offset(self.offset)?;
+        self.position.check()?;
         refuse_empty(
             self.bufs.total_init(),
             "there is nothing in the buffers to write",
@@ -59,9 +75,9 @@ unsafe impl<B: IoVectoredBuf> Operation for Writev<B> {
 
     fn entry(&mut self, fd: RawFd) -> squeue::Entry {
         let (vecs, len) = self.vecs.of(&self.bufs);
-        let offset = self.offset.unwrap_or(AT_POSITION);
         opcode::Writev::new(types::Fd(fd), vecs, kernel_count(len))
-            .offset(offset)
+            .offset(self.position.offset(0))
+            .rw_flags(self.flags)
             .build()
     }
 

@@ -265,10 +265,12 @@ impl Slots {
             return;
         };
         for success in rare.more.drain(..) {
+            let origin = Origin {
+                fd: slot.fd.as_ref(),
+                ..Origin::NOWHERE
+            };
             // SAFETY: the operation is in its cell still; the last completion has come.
-            unsafe {
-                (slot.vtable.discard_more)(slot.cell.as_ptr(), success, Origin(slot.fd.as_ref()));
-            }
+            unsafe { (slot.vtable.discard_more)(slot.cell.as_ptr(), success, origin) };
         }
     }
 
@@ -353,7 +355,7 @@ impl Drop for Slots {
         for key in self.keys(Phase::Done, |_| true) {
             self.orphan(key);
             if let Some(mut orphan) = self.take_orphan(key, false) {
-                orphan.discard_quietly();
+                orphan.discard_quietly(false);
                 self.give_back(&orphan);
             }
         }

@@ -85,16 +85,21 @@ pub(crate) struct Orphan {
 
 impl Orphan {
     /// Lets the operation give back what its completions brought. Runs user code, the `Drop` of buffers; a
-    /// panic there is caught. `false`: there was one.
-    pub(crate) fn discard_quietly(&mut self) -> bool {
-        catch_unwind(AssertUnwindSafe(|| self.discard())).is_ok()
+    /// panic there is caught. `false`: there was one. `counted`: it still counts as in flight on its descriptor.
+    pub(crate) fn discard_quietly(&mut self, counted: bool) -> bool {
+        catch_unwind(AssertUnwindSafe(|| self.discard(counted))).is_ok()
     }
 
-    fn discard(&mut self) {
+    fn discard(&mut self, counted: bool) {
         let Some(result) = self.result.take() else {
             return;
         };
-        let (origin, cell) = (Origin(self.fd.as_ref()), self.cell.as_ptr());
+        let cell = self.cell.as_ptr();
+        let origin = Origin {
+            fd: self.fd.as_ref(),
+            counted,
+            holds_lane: self.lane.is_some(),
+        };
         for success in std::mem::take(&mut self.more) {
             // SAFETY: the operation is in the cell still, and this is its only owner.
             unsafe { (self.vtable.discard_more)(cell, success, origin) };

@@ -41,6 +41,7 @@ pub(crate) fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
 }
 
+#[allow(dead_code, reason = "not every test program needs one")]
 pub(crate) fn socket_pair() -> (Fd, Fd) {
     let (a, b) = std::os::unix::net::UnixStream::pair().unwrap();
     (Fd::new(a.into()), Fd::new(b.into()))

@@ -211,6 +211,7 @@ fn i2_what_has_no_fallback_names_its_opcode_and_the_kernel_that_has_it(ring: Rin
         IoringOp::Openat,
         IoringOp::Statx,
         IoringOp::Fsync,
+        IoringOp::Ftruncate,
     ];
     without(ring, &missing).block_on(async {
         let (ours, _theirs) = socket_pair();
@@ -235,6 +236,8 @@ fn i2_what_has_no_fallback_names_its_opcode_and_the_kernel_that_has_it(ring: Rin
         );
         let synced = Op::on(&ours, op::Fsync::all()).await;
         assert_unsupported(synced, "IORING_OP_FSYNC", "Linux 5.1");
+        let cut = Op::on(&ours, op::Ftruncate::new(0)).await;
+        assert_unsupported(cut, "IORING_OP_FTRUNCATE", "Linux 6.9");
         let after = metrics();
         assert_eq!((after.staged, after.live), (before.staged, 0));
         // A missing accept is missing from the stream of connections, too, and that does not spin.
@@ -418,6 +421,12 @@ async fn i5_offsets_beyond_i64_are_refused_before_any_io(_: Ring) {
         invalid(Op::on(&file, op::Write::at([0; 8], offset)).await.0);
         invalid(Op::on(&file, op::Readv::at([[0; 8]], offset)).await.0);
         invalid(Op::on(&file, op::Writev::at([[0; 8]], offset)).await.0);
+        invalid(Op::on(&file, op::ReadExact::at([0; 8], offset)).await.0);
+        invalid(Op::on(&file, op::WriteAll::at([0; 8], offset)).await.0);
+        invalid(Op::on(&file, op::Ftruncate::new(offset)).await);
+        invalid(Op::on(&file, op::Fallocate::new(0, offset, 1)).await);
+        invalid(Op::on(&file, op::Fadvise::new(0, offset, 1)).await);
+        invalid(Op::on(&file, op::SyncFileRange::new(0, offset, 1)).await);
     }
     assert_eq!(metrics().staged, before);
 }
@@ -426,6 +435,7 @@ async fn i5_names_with_nul_are_refused_before_any_io(_: Ring) {
     let before = metrics().staged;
     let path = Path::new("/tmp/a\0b");
     invalid(op::OpenAt::new(path, 0, 0));
+    invalid(op::OpenAt2::new(path, 0, 0, 0));
     invalid(op::Statx::path(path, 0));
     let error = TcpStream::connect(("a\0b", 1)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
