@@ -1,6 +1,7 @@
 //! Section I: refusals, each a clear error naming what to do. There is one kind of ring so far: what refuses it
 //! refuses the runtime.
 
+use std::ffi::OsStr;
 use std::fmt::Debug;
 use std::fs::File;
 use std::future::Future;
@@ -29,6 +30,7 @@ spec! {
     i1_a_ring_too_large_says_how_large_it_may_be;
     i2_socket_bind_and_listen_fall_back_to_system_calls;
     i2_what_has_no_fallback_names_its_opcode_and_the_kernel_that_has_it;
+    i2_operations_on_paths_name_what_is_missing;
     i2_in_a_chain_a_missing_opcode_refuses_the_whole_chain;
     i3_outside_a_runtime_a_panic_says_which_call_and_what_to_write;
     i3_the_try_forms_say_so_without_a_panic;
@@ -246,6 +248,45 @@ fn i2_what_has_no_fallback_names_its_opcode_and_the_kernel_that_has_it(ring: Rin
         assert_unsupported(incoming, "IORING_OP_ACCEPT", "Linux 5.");
         let connected = TcpStream::connect(listener.local_addr().unwrap()).await;
         assert_unsupported(connected, "IORING_OP_CONNECT", "Linux 5.5");
+    });
+}
+
+fn i2_operations_on_paths_name_what_is_missing(ring: Ring) {
+    let missing = [
+        IoringOp::Renameat,
+        IoringOp::Unlinkat,
+        IoringOp::Mkdirat,
+        IoringOp::Symlinkat,
+        IoringOp::Linkat,
+        IoringOp::Getxattr,
+        IoringOp::Setxattr,
+        IoringOp::Fgetxattr,
+        IoringOp::Fsetxattr,
+    ];
+    without(ring, &missing).block_on(async {
+        let (ours, _theirs) = socket_pair();
+        let before = metrics().staged;
+        let (path, name) = (Path::new("no-such"), OsStr::new("user.name"));
+        let renamed = Op::new(op::RenameAt::new(path, path, 0).unwrap()).await;
+        assert_unsupported(renamed, "IORING_OP_RENAMEAT", "Linux 5.11");
+        let removed = Op::new(op::UnlinkAt::new(path, 0).unwrap()).await;
+        assert_unsupported(removed, "IORING_OP_UNLINKAT", "Linux 5.11");
+        let made = Op::new(op::MkdirAt::new(path, 0o777).unwrap()).await;
+        assert_unsupported(made, "IORING_OP_MKDIRAT", "Linux 5.15");
+        let pointed = Op::new(op::SymlinkAt::new(path, path).unwrap()).await;
+        assert_unsupported(pointed, "IORING_OP_SYMLINKAT", "Linux 5.15");
+        let linked = Op::new(op::LinkAt::new(path, path, 0).unwrap()).await;
+        assert_unsupported(linked, "IORING_OP_LINKAT", "Linux 5.15");
+        let (got, buf) = Op::new(op::GetXattr::new(path, name, [7; 1]).unwrap()).await;
+        assert_unsupported(got, "IORING_OP_GETXATTR", "Linux 5.19");
+        assert_eq!(buf, [7; 1], "the buffer comes back");
+        let (set, _) = Op::new(op::SetXattr::new(path, name, [7; 1], 0).unwrap()).await;
+        assert_unsupported(set, "IORING_OP_SETXATTR", "Linux 5.19");
+        let (got, _) = Op::on(&ours, op::FgetXattr::new(name, [7; 1]).unwrap()).await;
+        assert_unsupported(got, "IORING_OP_FGETXATTR", "Linux 5.19");
+        let (set, _) = Op::on(&ours, op::FsetXattr::new(name, [7; 1], 0).unwrap()).await;
+        assert_unsupported(set, "IORING_OP_FSETXATTR", "Linux 5.19");
+        assert_eq!(metrics().staged, before);
     });
 }
 
