@@ -26,6 +26,7 @@
 //! | --- | --- |
 //! | [`net`] | TCP: [`TcpListener`](net::TcpListener), [`TcpStream`](net::TcpStream) |
 //! | [`fs`] | pipes |
+//! | [`signal`] | [`ctrl_c`](signal::ctrl_c), listeners for any signal |
 //! | [`time`] | [`sleep`](time::sleep), [`timeout`](time::timeout), [`interval`](time::interval) |
 //! | [`task`] | [`spawn`], [`JoinHandle`], [`yield_now`], [`spawn_blocking`](task::spawn_blocking) |
 //! | [`buf`] | buffers that are handed to the kernel and come back |
@@ -52,6 +53,7 @@
 
 mod builder;
 mod run;
+pub mod signal;
 pub mod task;
 pub mod time;
 mod turn;

@@ -8,3 +8,4 @@ mod f_threads;
 mod g_chains;
 mod h_buffers;
 mod i_refusals;
+mod signals;
