@@ -3,6 +3,7 @@
 //! Looking a name up means files, sockets and waiting inside the C library, so it is done on a thread of the
 //! [`blocking`] pool. An address that is one already never goes there.
 
+use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::pin::Pin;
@@ -41,11 +42,10 @@ pub trait ToSocketAddrs: Resolve {}
 pub(crate) use self::sealed::Addrs;
 
 mod sealed {
-    use std::io;
     use std::net::SocketAddr;
 
     pub trait Resolve {
-        /// Starts the look-up, if one is needed.
+        /// The address or the name, as it is: nothing is looked up yet.
         fn resolve(&self) -> Addrs;
     }
 
@@ -53,59 +53,98 @@ mod sealed {
     pub enum Addrs {
         One(SocketAddr),
         Many(Vec<SocketAddr>),
-        /// Being looked up. Dropping the task gives up interest; a look-up that has begun runs to its end.
-        Looking(blocking::Task<io::Result<Vec<SocketAddr>>>),
+        /// A name with its port.
+        Name(String),
+        HostAndPort(String, u16),
     }
 }
 
 impl Addrs {
-    fn look_up(of: impl std::net::ToSocketAddrs + Send + 'static) -> Addrs {
-        Addrs::Looking(blocking::unblock(move || {
-            of.to_socket_addrs().map(Iterator::collect)
-        }))
-    }
-
-    /// The addresses, at least one.
+    /// Finds the addresses, at least one; a look-up, if one is needed, starts now and ends by `deadline`.
     ///
     /// # Errors
     ///
     /// `InvalidInput` if there is none; `TimedOut` if `deadline` passes during the look-up; what the look-up
     /// reports.
-    pub(crate) async fn found(self, deadline: Option<Instant>) -> io::Result<Found> {
-        let list = match self {
-            Addrs::One(addr) => return Ok(Found::One(Some(addr))),
-            Addrs::Many(addrs) => addrs,
-            Addrs::Looking(task) => until(task, deadline).await?,
+    pub(crate) fn find(self, deadline: Option<Instant>) -> Finding {
+        let found = match self {
+            Addrs::One(addr) => Ok(Found::One(Some(addr))),
+            Addrs::Many(addrs) => some_of(addrs),
+            Addrs::Name(name) => return Finding::look_up(name, deadline),
+            Addrs::HostAndPort(host, port) => return Finding::look_up((host, port), deadline),
         };
-        if list.is_empty() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "there is no address to use: the name or the list given has none",
-            ));
-        }
-        Ok(Found::Many(list.into_iter()))
+        Finding(Stage::Found(Some(found)))
     }
 }
 
-/// Awaits a look-up, but not beyond `deadline`.
-async fn until<T>(
-    mut task: blocking::Task<io::Result<T>>,
-    deadline: Option<Instant>,
-) -> io::Result<T> {
-    let Some(deadline) = deadline else {
-        return task.await;
-    };
-    let left = deadline.saturating_duration_since(Instant::now());
-    let mut timer = Op::new(Timeout::new(left));
-    std::future::poll_fn(|cx: &mut Context<'_>| {
-        if let Poll::Ready(found) = Pin::new(&mut task).poll(cx) {
-            return Poll::Ready(found);
-        }
-        Pin::new(&mut timer)
-            .poll(cx)
-            .map(|_| Err(io::ErrorKind::TimedOut.into()))
-    })
-    .await
+fn some_of(addrs: Vec<SocketAddr>) -> io::Result<Found> {
+    if addrs.is_empty() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "there is no address to use: the name or the list given has none",
+        ));
+    }
+    Ok(Found::Many(addrs.into_iter()))
+}
+
+/// The future of [`Addrs::find`].
+#[derive(Debug)]
+pub(crate) struct Finding(Stage);
+
+#[derive(Debug)]
+enum Stage {
+    Found(Option<io::Result<Found>>),
+    /// Dropping the task gives up interest; a look-up that has begun runs to its end.
+    Looking(
+        blocking::Task<io::Result<Vec<SocketAddr>>>,
+        Option<Op<Timeout>>,
+    ),
+}
+
+impl Finding {
+    fn look_up(
+        of: impl std::net::ToSocketAddrs + Send + 'static,
+        deadline: Option<Instant>,
+    ) -> Finding {
+        let task = blocking::unblock(move || of.to_socket_addrs().map(Iterator::collect));
+        Finding::until(task, deadline)
+    }
+
+    pub(crate) fn until(
+        task: blocking::Task<io::Result<Vec<SocketAddr>>>,
+        deadline: Option<Instant>,
+    ) -> Finding {
+        let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        Finding(Stage::Looking(
+            task,
+            left.map(|left| Op::new(Timeout::new(left))),
+        ))
+    }
+}
+
+impl Future for Finding {
+    type Output = io::Result<Found>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<Found>> {
+        let (task, timer) = match &mut self.0 {
+            Stage::Found(found) => {
+                return Poll::Ready(found.take().expect("polled after it had resolved"));
+            }
+            Stage::Looking(task, timer) => (task, timer),
+        };
+        let found = match Pin::new(task).poll(cx) {
+            Poll::Ready(found) => found.and_then(some_of),
+            Poll::Pending => {
+                let Some(timer) = timer else {
+                    return Poll::Pending;
+                };
+                std::task::ready!(Pin::new(timer).poll(cx))?;
+                Err(io::ErrorKind::TimedOut.into())
+            }
+        };
+        self.0 = Stage::Found(None);
+        Poll::Ready(found)
+    }
 }
 
 /// Addresses to try in turn. One alone needs no memory.
@@ -156,7 +195,7 @@ impl Resolve for str {
     fn resolve(&self) -> Addrs {
         match self.parse() {
             Ok(addr) => Addrs::One(addr),
-            Err(_) => Addrs::look_up(self.to_owned()),
+            Err(_) => Addrs::Name(self.to_owned()),
         }
     }
 }
@@ -166,7 +205,7 @@ impl Resolve for (&str, u16) {
         let (host, port) = *self;
         match host.parse::<IpAddr>() {
             Ok(ip) => Addrs::One(SocketAddr::new(ip, port)),
-            Err(_) => Addrs::look_up((host.to_owned(), port)),
+            Err(_) => Addrs::HostAndPort(host.to_owned(), port),
         }
     }
 }
@@ -201,7 +240,7 @@ mod tests {
     use super::*;
 
     fn is_looked_up(addrs: impl ToSocketAddrs) -> bool {
-        matches!(addrs.resolve(), Addrs::Looking(_))
+        matches!(addrs.resolve().find(None).0, Stage::Looking(..))
     }
 
     #[test]
@@ -220,7 +259,7 @@ mod tests {
     fn a_name_becomes_its_addresses() {
         let runtime = runtime::Runtime::new().unwrap();
         let found: Vec<_> = runtime
-            .block_on("localhost:80".resolve().found(None))
+            .block_on("localhost:80".resolve().find(None))
             .unwrap()
             .collect();
         assert!(!found.is_empty());
@@ -231,11 +270,11 @@ mod tests {
     fn no_address_is_invalid_input_and_says_so() {
         let runtime = runtime::Runtime::new().unwrap();
         let none: &[SocketAddr] = &[];
-        let error = runtime.block_on(none.resolve().found(None)).unwrap_err();
+        let error = runtime.block_on(none.resolve().find(None)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
         assert!(error.to_string().contains("no address"));
         let error = runtime
-            .block_on("no-port".resolve().found(None))
+            .block_on("no-port".resolve().find(None))
             .unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     }
@@ -246,10 +285,10 @@ mod tests {
         let (release, held) = std::sync::mpsc::channel::<()>();
         let task = blocking::unblock(move || {
             let _ = held.recv();
-            Ok(())
+            Ok(Vec::new())
         });
         let error = runtime
-            .block_on(until(task, Some(Instant::now())))
+            .block_on(Finding::until(task, Some(Instant::now())))
             .unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         drop(release);

@@ -25,6 +25,6 @@ pub use socket2::TcpKeepalive;
 
 pub use crate::addrs::ToSocketAddrs;
 pub use crate::tcp::{
-    Accept, Connect, Incoming, OwnedReadHalf, OwnedWriteHalf, ReuniteError, TcpListener, TcpSocket,
-    TcpStream,
+    Accept, Connect, ConnectError, Connecting, Incoming, OwnedReadHalf, OwnedWriteHalf,
+    ReuniteError, TcpListener, TcpSocket, TcpStream,
 };

@@ -1,4 +1,5 @@
-//! Connecting: to one address ([`Connect`]), or to the first of several that answers.
+//! Connecting a socket to one address ([`Connect`]). To the first of several that answers:
+//! [`connecting`](super::connecting).
 
 use std::future::Future;
 use std::io;
@@ -9,21 +10,29 @@ use std::time::{Duration, Instant};
 
 use annulet_driver::{CancelToken, Fd, Op, op};
 
-use super::{TcpSocket, TcpStream};
+use super::{Connecting, TcpStream};
 use crate::ToSocketAddrs;
-use crate::addrs::Addrs;
 
 impl TcpStream {
-    /// Connects to `addr`; several addresses are tried in turn.
+    /// Connects to `addr`.
     ///
-    /// For a time limit see [`connect_timeout`](TcpStream::connect_timeout), for options that must be set before,
-    /// and for a cancel token, [`TcpSocket::connect`].
+    /// A name or a list may stand for several addresses. They are tried as RFC 8305 ("Happy Eyeballs") has it: IPv6
+    /// and IPv4 in turn; when an attempt fails, or has no answer after 250 ms
+    /// ([`attempt_delay`](Connecting::attempt_delay)), the next one starts; the first connection wins, the others are
+    /// closed.
+    ///
+    /// The future takes a time limit ([`timeout`](Connecting::timeout)) or a cancel token
+    /// ([`cancel_with`](Connecting::cancel_with)). For options that must be set before see [`TcpSocket::connect`](super::TcpSocket::connect).
+    ///
+    /// Goes through the ring: `IORING_OP_SOCKET`, Linux 5.19 (before that the plain system call), and
+    /// `IORING_OP_CONNECT`, Linux 5.5. Names are looked up on the thread pool.
     ///
     /// # Errors
     ///
-    /// For each address what `socket(2)` and `connect(2)` report: `ConnectionRefused`, `HostUnreachable`,
-    /// `TimedOut` (after the kernel's own patience of about two minutes); the last error if all addresses fail.
-    /// `InvalidInput` if there is no address. What the look-up of a name reports.
+    /// What `socket(2)` and `connect(2)` report: `ConnectionRefused`, `HostUnreachable`, `TimedOut` (after the
+    /// kernel's own patience of about two minutes, or the time limit). If several addresses fail, the kind of the last
+    /// error, which holds a [`ConnectError`](super::ConnectError) with all of them. `InvalidInput` if there is no
+    /// address. What the look-up of a name reports.
     ///
     /// # Cancel safety
     ///
@@ -44,12 +53,11 @@ impl TcpStream {
     /// assert_eq!(stream.peer_addr()?, listener.local_addr()?);
     /// # Ok(()) }) }
     /// ```
-    pub async fn connect(addr: impl ToSocketAddrs) -> io::Result<TcpStream> {
-        TcpStream::connect_to(addr.resolve(), None).await
+    pub fn connect(addr: impl ToSocketAddrs) -> Connecting {
+        Connecting::to(addr.resolve())
     }
 
-    /// As [`connect`](TcpStream::connect), but gives up after `duration`: the look-up of a name and all attempts
-    /// together.
+    /// As [`connect`](TcpStream::connect) with a [`timeout`](Connecting::timeout), which must not be zero, as in `std`.
     ///
     /// # Errors
     ///
@@ -87,32 +95,11 @@ impl TcpStream {
                 "a timeout of zero leaves no time to connect",
             ));
         }
-        // One that is beyond the clock's end is none.
-        let deadline = Instant::now().checked_add(duration);
-        TcpStream::connect_to(addr.resolve(), deadline).await
-    }
-
-    async fn connect_to(addrs: Addrs, deadline: Option<Instant>) -> io::Result<TcpStream> {
-        let mut last = None;
-        for addr in addrs.found(deadline).await? {
-            let connect = TcpSocket::for_addr(addr).await?.connect(addr);
-            let connected = match deadline {
-                Some(instant) => connect.deadline(instant).await,
-                None => connect.await,
-            };
-            match connected {
-                Ok(stream) => return Ok(stream),
-                Err(error) => last = Some(error),
-            }
-            if deadline.is_some_and(|instant| instant <= Instant::now()) {
-                break;
-            }
-        }
-        Err(last.unwrap_or_else(|| io::ErrorKind::InvalidInput.into()))
+        TcpStream::connect(addr).timeout(duration).await
     }
 }
 
-/// The future of [`TcpSocket::connect`].
+/// The future of [`TcpSocket::connect`](super::TcpSocket::connect).
 ///
 /// # Cancel safety
 ///
@@ -127,7 +114,15 @@ pub struct Connect {
 
 impl Connect {
     pub(super) fn new(fd: Fd, addr: SocketAddr) -> Connect {
-        let op = Op::on(&fd, op::Connect::new(addr.into()));
+        Connect::with(fd, addr, |op| op)
+    }
+
+    pub(super) fn with(
+        fd: Fd,
+        addr: SocketAddr,
+        terms: impl FnOnce(Op<op::Connect>) -> Op<op::Connect>,
+    ) -> Connect {
+        let op = terms(Op::on(&fd, op::Connect::new(addr.into())));
         Connect { fd: Some(fd), op }
     }
 

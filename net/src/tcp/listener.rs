@@ -69,7 +69,7 @@ impl TcpListener {
     /// ```
     pub async fn bind(addr: impl ToSocketAddrs) -> io::Result<TcpListener> {
         let mut last = None;
-        for addr in addr.resolve().found(None).await? {
+        for addr in addr.resolve().find(None).await? {
             match TcpListener::bind_one(addr).await {
                 Ok(listener) => return Ok(listener),
                 Err(error) => last = Some(error),

@@ -4,12 +4,14 @@
 //! | --- | --- |
 //! | `listener`, `accept` | [`TcpListener`]; its futures [`Accept`] and [`Incoming`] |
 //! | `stream`, `options`, `convert` | [`TcpStream`]: reading and writing; its settings; from and to `std` |
-//! | `connect` | [`TcpStream::connect`]; the future [`Connect`] |
+//! | `connect`, `connecting`, `connect_error` | [`TcpStream::connect`]: to one address, to the first of several |
 //! | `split` | the two halves of a stream |
 //! | `socket` | [`TcpSocket`], a socket before its connection |
 
 mod accept;
 mod connect;
+mod connect_error;
+mod connecting;
 mod convert;
 mod listener;
 mod options;
@@ -27,6 +29,8 @@ use socket2::{SockAddr, SockRef};
 
 pub use self::accept::{Accept, Incoming};
 pub use self::connect::Connect;
+pub use self::connect_error::ConnectError;
+pub use self::connecting::Connecting;
 pub use self::listener::TcpListener;
 pub use self::socket::TcpSocket;
 pub use self::split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};

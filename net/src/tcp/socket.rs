@@ -65,11 +65,13 @@ impl TcpSocket {
     }
 
     async fn new(domain: Domain) -> io::Result<TcpSocket> {
-        let socket = op::Socket::new(domain.into(), Type::STREAM.into(), Protocol::TCP.into());
-        let socket = Op::new(socket).await?;
-        Ok(TcpSocket {
-            fd: Fd::new(socket),
-        })
+        let fd = Fd::new(make(domain).await?);
+        Ok(TcpSocket { fd })
+    }
+
+    /// A socket for `addr`.
+    pub(super) fn open(addr: SocketAddr) -> Op<op::Socket> {
+        make(Domain::for_address(addr))
     }
 
     /// Binds the socket to a local address; port 0 asks for a free one.
@@ -300,6 +302,11 @@ impl TcpSocket {
     pub fn set_keepalive(&self, keepalive: Option<&TcpKeepalive>) -> io::Result<()> {
         super::options::set_keepalive(&self.fd, keepalive)
     }
+}
+
+fn make(domain: Domain) -> Op<op::Socket> {
+    let (kind, protocol) = (Type::STREAM.into(), Protocol::TCP.into());
+    Op::new(op::Socket::new(domain.into(), kind, protocol))
 }
 
 impl AsRawFd for TcpSocket {

@@ -8,4 +8,5 @@ mod f_threads;
 mod g_chains;
 mod h_buffers;
 mod i_refusals;
+mod net_connect;
 mod signals;
