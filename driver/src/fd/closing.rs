@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::{DupFlags, dup3};
 
-use super::shared::{BORROWED, CALLED, CLOSED, CLOSING, COUNT, Lane, Shared};
+use super::shared::{BORROWED, CALLED, CLOSED, CLOSING, COUNT, LINGERS, Lane, Shared};
 use crate::current;
 use crate::driver::Driver;
 use crate::kept::Kept;
@@ -73,6 +73,7 @@ impl Shared {
         let owned = if self.state.load(Acquire) & BORROWED == 0 {
             owned
         } else {
+            self.mind_linger(&owned);
             match park_number(owned, &mut slow.owned) {
                 Ok(owned) => owned,
                 Err(error) => {
@@ -88,6 +89,14 @@ impl Shared {
                 drop(owned);
                 self.closed(None, wakers);
             }
+        }
+    }
+
+    /// Who borrowed the descriptor may have made it linger without telling. What is no socket does not.
+    fn mind_linger(&self, fd: &OwnedFd) {
+        let linger = rustix::net::sockopt::socket_linger(fd);
+        if linger.is_ok_and(|linger| linger.is_some_and(|duration| !duration.is_zero())) {
+            self.state.fetch_or(LINGERS, AcqRel);
         }
     }
 

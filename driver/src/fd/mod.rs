@@ -39,7 +39,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::AcqRel;
+use std::sync::atomic::Ordering::{AcqRel, Acquire};
 use std::task::{Context, Poll};
 
 pub(crate) use self::closing::closed_error;
@@ -134,13 +134,22 @@ impl Fd {
     /// Says whether closing the descriptor may block, as it does for a socket with `SO_LINGER`.
     ///
     /// Then the close is left to a worker of the kernel's: `IORING_OP_CLOSE` otherwise runs, and blocks, on the
-    /// thread that submits it, as Linux 6.18 has it. `false` by default.
+    /// thread that submits it, as Linux 6.18 has it. `false` by default; a descriptor that was lent out by
+    /// [`as_fd`](AsFd::as_fd) is asked itself when it is closed.
     pub fn set_lingers(&self, lingers: bool) {
         if lingers {
             self.shared.state.fetch_or(LINGERS, AcqRel);
         } else {
             self.shared.state.fetch_and(!LINGERS, AcqRel);
         }
+    }
+
+    /// Whether closing it may block: [`set_lingers`](Fd::set_lingers) said so, or
+    /// [`as_fd`](AsFd::as_fd) was called, so that anybody may have set the option.
+    ///
+    /// Sockets that a listener accepts inherit the option from it.
+    pub fn may_linger(&self) -> bool {
+        self.shared.state.load(Acquire) & (LINGERS | BORROWED) != 0
     }
 
     /// Whether [`close`](Fd::close) has been called.

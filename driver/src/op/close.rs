@@ -12,7 +12,7 @@ use io_uring::{opcode, squeue, types};
 use super::{OnDrop, Op, Operation, Origin, Success};
 use crate::cancel::cancelled;
 use crate::current;
-use crate::fd::{Fd, FdRef};
+use crate::fd::{Fd, FdRef, Shared};
 
 /// Closes a descriptor that is in nobody's use, and tells those who await that.
 #[derive(Debug)]
@@ -53,12 +53,7 @@ unsafe impl Operation for CloseOwned {
 
     fn entry(&mut self, _fd: RawFd) -> squeue::Entry {
         let raw = self.owned.as_ref().map_or(-1, AsRawFd::as_raw_fd);
-        let entry = opcode::Close::new(types::Fd(raw)).build();
-        if self.shared.as_ref().is_some_and(|shared| shared.lingers()) {
-            entry.flags(squeue::Flags::ASYNC)
-        } else {
-            entry
-        }
+        close_entry(raw, self.shared.as_deref())
     }
 
     fn complete(self, result: io::Result<Success>) {
@@ -76,6 +71,16 @@ unsafe impl Operation for CloseOwned {
         if let Some(driver) = current::try_driver() {
             driver.recycle_fd(shared);
         }
+    }
+}
+
+/// The entry of a close; one that may block is left to a worker of the kernel's.
+fn close_entry(raw: RawFd, shared: Option<&Shared>) -> squeue::Entry {
+    let entry = opcode::Close::new(types::Fd(raw)).build();
+    if shared.is_some_and(Shared::lingers) {
+        entry.flags(squeue::Flags::ASYNC)
+    } else {
+        entry
     }
 }
 
@@ -138,7 +143,7 @@ unsafe impl Operation for CloseFd {
     }
 
     fn entry(&mut self, _fd: RawFd) -> squeue::Entry {
-        opcode::Close::new(types::Fd(self.shared.raw())).build()
+        close_entry(self.shared.raw(), Some(&self.shared))
     }
 
     fn complete(mut self, result: io::Result<Success>) -> io::Result<()> {

@@ -25,12 +25,15 @@ use super::{TcpStream, ip_addr};
 #[must_use = "nothing is accepted until it is awaited"]
 pub struct Accept {
     op: Op<op::Accept>,
+    /// Whether the connection may have inherited `SO_LINGER`.
+    may_linger: bool,
 }
 
 impl Accept {
     pub(super) fn on(fd: &Fd) -> Accept {
         Accept {
             op: Op::on(fd, op::Accept::new()),
+            may_linger: fd.may_linger(),
         }
     }
 
@@ -49,17 +52,15 @@ impl Accept {
     /// assert_eq!(accepted.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
     /// # Ok(()) }) }
     /// ```
-    pub fn timeout(self, duration: Duration) -> Accept {
-        Accept {
-            op: self.op.timeout(duration),
-        }
+    pub fn timeout(mut self, duration: Duration) -> Accept {
+        self.op = self.op.timeout(duration);
+        self
     }
 
     /// Gives up at `instant`; otherwise as [`timeout`](Accept::timeout).
-    pub fn deadline(self, instant: Instant) -> Accept {
-        Accept {
-            op: self.op.deadline(instant),
-        }
+    pub fn deadline(mut self, instant: Instant) -> Accept {
+        self.op = self.op.deadline(instant);
+        self
     }
 
     /// Lets `token` cancel the accept: it then fails as [cancelled](is_cancelled).
@@ -80,10 +81,9 @@ impl Accept {
     /// # drop(stop);
     /// # Ok(()) }) }
     /// ```
-    pub fn cancel_with(self, token: &CancelToken) -> Accept {
-        Accept {
-            op: self.op.cancel_with(token),
-        }
+    pub fn cancel_with(mut self, token: &CancelToken) -> Accept {
+        self.op = self.op.cancel_with(token);
+        self
     }
 }
 
@@ -92,21 +92,30 @@ impl Future for Accept {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let accepted = ready!(Pin::new(&mut self.op).poll(cx));
-        Poll::Ready(accepted.and_then(|(socket, peer)| accept(socket, peer)))
+        Poll::Ready(accepted.and_then(|(socket, peer)| {
+            let peer = peer_of(&socket, peer)?;
+            Ok((adopt(socket, self.may_linger), peer))
+        }))
     }
 }
 
-/// A connection and its peer's address, which is asked for where the kernel did not tell it.
-pub(super) fn accept(
-    socket: OwnedFd,
-    peer: Option<SockAddr>,
-) -> io::Result<(TcpStream, SocketAddr)> {
+/// The peer's address, which is asked for where the kernel did not tell it.
+pub(super) fn peer_of(socket: &OwnedFd, peer: Option<SockAddr>) -> io::Result<SocketAddr> {
     let peer = match peer {
         Some(peer) => peer,
-        None => SockRef::from(&socket).peer_addr().map_err(aborted)?,
+        None => SockRef::from(socket).peer_addr().map_err(aborted)?,
     };
-    let addr = ip_addr(&peer)?;
-    Ok((TcpStream::from(socket), addr))
+    ip_addr(&peer)
+}
+
+/// The connection. What it does at its close it has from the listener: asked only where that may be out of the
+/// ordinary.
+fn adopt(socket: OwnedFd, may_linger: bool) -> TcpStream {
+    if may_linger {
+        TcpStream::from(socket)
+    } else {
+        TcpStream::new(Fd::new(socket))
+    }
 }
 
 /// A connection that was reset while it waited here has no peer any more. Accept's own word for that is
@@ -191,7 +200,10 @@ impl<'a> Incoming<'a> {
                 How::Ended => return Poll::Ready(None),
             };
             match accepted {
-                Ok(socket) => return Poll::Ready(Some(Ok(socket.into()))),
+                Ok(socket) => {
+                    let stream = adopt(socket, self.fd.may_linger());
+                    return Poll::Ready(Some(Ok(stream)));
+                }
                 Err(error) if is_cancelled(&error) || self.fd.is_closed() => self.how = How::Ended,
                 // Before Linux 5.19 the flag is unknown. A socket that does not listen answers the same, and
                 // will do so again to a plain accept.

@@ -6,9 +6,8 @@ use std::net;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use annulet_driver::{Fd, IntoStdError};
-use socket2::SockRef;
 
-use super::TcpStream;
+use super::{TcpStream, mind_linger};
 
 impl TcpStream {
     /// Takes a stream of the standard library over, blocking or not, with its time limits and what it does at
@@ -31,11 +30,7 @@ impl TcpStream {
     /// ```
     pub fn from_std(stream: net::TcpStream) -> io::Result<TcpStream> {
         let (read, write) = (stream.read_timeout()?, stream.write_timeout()?);
-        let linger = SockRef::from(&stream).linger()?;
         let stream = TcpStream::from(OwnedFd::from(stream));
-        stream
-            .fd
-            .set_lingers(linger.is_some_and(|duration| !duration.is_zero()));
         stream.read_limit.store(read)?;
         stream.write_limit.store(write)?;
         Ok(stream)
@@ -92,7 +87,10 @@ impl TcpStream {
 impl From<OwnedFd> for TcpStream {
     /// Takes over a connected socket, blocking or not.
     fn from(fd: OwnedFd) -> TcpStream {
-        TcpStream::new(Fd::new(fd))
+        let fd = Fd::new(fd);
+        // What is no socket says so when it is used.
+        let _ = mind_linger(&fd);
+        TcpStream::new(fd)
     }
 }
 

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use annulet_driver::{Close, Fd, IntoStdError};
 
-use super::{Accept, Incoming, TcpSocket, TcpStream, ip_addr, with_socket};
+use super::{Accept, Incoming, TcpSocket, TcpStream, ip_addr, mind_linger, with_socket};
 use crate::ToSocketAddrs;
 
 /// How many connections wait to be accepted before the kernel turns others away. The kernel's own limit is in
@@ -298,7 +298,10 @@ impl TcpListener {
 impl From<OwnedFd> for TcpListener {
     /// Takes over a socket that listens.
     fn from(fd: OwnedFd) -> TcpListener {
-        TcpListener::new(Fd::new(fd))
+        let fd = Fd::new(fd);
+        // What is no socket says so when it is used.
+        let _ = mind_linger(&fd);
+        TcpListener::new(fd)
     }
 }
 

@@ -23,6 +23,7 @@ mod tests;
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use annulet_driver::Fd;
 use socket2::{SockAddr, SockRef};
@@ -39,6 +40,19 @@ pub use self::stream::TcpStream;
 /// Reads or sets an option, or asks for an address: short system calls, under which no close happens.
 fn with_socket<R>(fd: &Fd, f: impl FnOnce(&SockRef<'_>) -> io::Result<R>) -> io::Result<R> {
     fd.with(|fd| f(&SockRef::from(&fd)))
+}
+
+/// Has the close left to a worker of the kernel's if it may wait for the peer (`SO_LINGER`).
+fn mind_linger(fd: &Fd) -> io::Result<()> {
+    let linger = with_socket(fd, |socket| socket.linger())?;
+    fd.set_lingers(linger.is_some_and(|duration| !duration.is_zero()));
+    Ok(())
+}
+
+fn set_linger(fd: &Fd, linger: Option<Duration>) -> io::Result<()> {
+    with_socket(fd, |socket| socket.set_linger(linger))?;
+    fd.set_lingers(linger.is_some_and(|duration| !duration.is_zero()));
+    Ok(())
 }
 
 /// An address as TCP has them.

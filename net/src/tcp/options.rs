@@ -187,10 +187,7 @@ impl TcpStream {
     /// # Ok(()) }) }
     /// ```
     pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
-        with_socket(&self.fd, |socket| socket.set_linger(linger))?;
-        self.fd
-            .set_lingers(linger.is_some_and(|duration| !duration.is_zero()));
-        Ok(())
+        super::set_linger(&self.fd, linger)
     }
 
     /// What [`set_linger`](TcpStream::set_linger) sets.

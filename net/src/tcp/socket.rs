@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::time::Duration;
 
 use annulet_driver::{Fd, Op, op};
 use socket2::{Domain, Protocol, TcpKeepalive, Type};
@@ -292,6 +293,24 @@ impl TcpSocket {
     /// What `setsockopt(2)` reports.
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
         with_socket(&self.fd, |socket| socket.set_tcp_nodelay(nodelay))
+    }
+
+    /// As [`TcpStream::set_linger`](super::TcpStream::set_linger); accepted connections inherit it from their listener.
+    ///
+    /// # Errors
+    ///
+    /// What `setsockopt(2)` reports.
+    pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
+        super::set_linger(&self.fd, linger)
+    }
+
+    /// What [`set_linger`](TcpSocket::set_linger) sets.
+    ///
+    /// # Errors
+    ///
+    /// What `getsockopt(2)` reports.
+    pub fn linger(&self) -> io::Result<Option<Duration>> {
+        with_socket(&self.fd, |socket| socket.linger())
     }
 
     /// As [`TcpStream::set_keepalive`](super::TcpStream::set_keepalive); accepted connections inherit it from their listener.

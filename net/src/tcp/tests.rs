@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use annulet_driver::{CancelToken, Partial, is_cancelled};
+use annulet_driver::{CancelToken, Op, Partial, is_cancelled, op};
 
 use super::*;
 
@@ -236,7 +236,7 @@ fn a_connection_without_a_peer_any_more_was_aborted() {
         );
         let server = OwnedFd::from(server.into_std().await.unwrap());
         assert_eq!(
-            kind(accept::accept(server, None)),
+            kind(accept::peer_of(&server, None)),
             io::ErrorKind::ConnectionAborted
         );
     });
@@ -245,17 +245,79 @@ fn a_connection_without_a_peer_any_more_was_aborted() {
 #[test]
 fn a_lingering_close_holds_nobody_up() {
     block_on(async {
-        const LINGER: Duration = Duration::from_secs(5);
         let (client, server) = pair().await;
         client.set_linger(Some(LINGER)).unwrap();
-        // More than the kernel takes while nobody reads: the close has something to wait for.
-        let write = client.write_all(vec![0; 64 << 20]);
-        let stuck = write.timeout(Duration::from_millis(20)).await.0;
-        assert_eq!(kind(stuck), io::ErrorKind::TimedOut);
+        stuck(&client).await;
+        closes_at_once(client, server).await;
+    });
+}
+
+/// A connection whose close has something to wait for: more than the kernel takes while nobody reads.
+async fn stuck(stream: &TcpStream) {
+    let write = stream.write_all(vec![0; 64 << 20]);
+    let stuck = write.timeout(Duration::from_millis(20)).await.0;
+    assert_eq!(kind(stuck), io::ErrorKind::TimedOut);
+}
+
+const LINGER: Duration = Duration::from_secs(5);
+
+/// Closes it, which must not wait; then lets the kernel's worker go.
+async fn closes_at_once(stream: TcpStream, peer: TcpStream) {
+    let begun = std::time::Instant::now();
+    stream.close().await.unwrap();
+    assert!(begun.elapsed() < LINGER);
+    peer.close().await.unwrap();
+}
+
+#[test]
+fn what_a_lingering_listener_accepts_closes_without_holding_anybody_up() {
+    block_on(async {
+        // Told here, told by who borrowed the listener, inherited from std's.
+        let socket = TcpSocket::new_v4().await.unwrap();
+        socket.set_linger(Some(LINGER)).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let told = socket.listen(8).await.unwrap();
+        let borrowed = listener().await;
+        let set = SockRef::from(&borrowed).set_linger(Some(LINGER));
+        set.unwrap();
+        let std = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        SockRef::from(&std).set_linger(Some(LINGER)).unwrap();
+        let std = TcpListener::from_std(std).unwrap();
+        for listener in [told, borrowed, std] {
+            let addr = listener.local_addr().unwrap();
+            let client = TcpStream::connect(addr).await.unwrap();
+            let (server, _) = listener.accept().await.unwrap();
+            assert_eq!(server.linger().unwrap(), Some(LINGER));
+            stuck(&server).await;
+            closes_at_once(server, client).await;
+            let client = TcpStream::connect(addr).await.unwrap();
+            let server = listener.incoming().next().await.unwrap().unwrap();
+            stuck(&server).await;
+            closes_at_once(server, client).await;
+        }
+    });
+}
+
+#[test]
+fn a_close_that_lingers_by_a_borrowers_word_holds_nobody_up() {
+    block_on(async {
+        let (client, server) = pair().await;
+        SockRef::from(&client).set_linger(Some(LINGER)).unwrap();
+        stuck(&client).await;
+        closes_at_once(client, server).await;
+    });
+}
+
+#[test]
+fn a_chains_close_that_lingers_holds_nobody_up() {
+    block_on(async {
+        let (client, server) = pair().await;
+        client.set_linger(Some(LINGER)).unwrap();
+        stuck(&client).await;
         let begun = std::time::Instant::now();
-        client.close().await.unwrap();
+        let chain = (Op::new(op::Nop::new()), op::CloseFd::of(&client.fd));
+        annulet_driver::chain(chain).await.1.unwrap();
         assert!(begun.elapsed() < LINGER);
-        // Lets the kernel's worker go.
         server.close().await.unwrap();
     });
 }
