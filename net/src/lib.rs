@@ -5,6 +5,7 @@
 //! | [`tcp`] | [`TcpListener`], [`TcpStream`] and its halves, [`TcpSocket`] for options before the connection |
 //! | `addrs` | [`ToSocketAddrs`]: addresses, and names looked up off the thread |
 //! | `limit` | a handle's own time limit for each read or write |
+//! | `options` | socket options, by way of `socket2` |
 //!
 //! A handle owns an [`Fd`](annulet_driver::Fd), and its methods build operations on it. How operations run, end
 //! and what becomes of dropped ones is the driver's; nothing here enters the kernel by the ring on its own.
@@ -18,6 +19,7 @@
 
 mod addrs;
 mod limit;
+mod options;
 pub mod tcp;
 
 pub use annulet_driver::IntoStdError;

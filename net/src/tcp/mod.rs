@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `listener`, `accept` | [`TcpListener`]; its futures [`Accept`] and [`Incoming`] |
 //! | `stream`, `options`, `convert` | [`TcpStream`]: reading and writing; its settings; from and to `std` |
+//! | `tuning` | options of TCP that streams and sockets share |
 //! | `connect`, `connecting`, `connect_error` | [`TcpStream::connect`]: to one address, to the first of several |
 //! | `split` | the two halves of a stream |
 //! | `socket` | [`TcpSocket`], a socket before its connection |
@@ -20,13 +21,14 @@ mod split;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tuning;
 
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use annulet_driver::Fd;
-use socket2::{SockAddr, SockRef};
+use socket2::SockAddr;
 
 pub use self::accept::{Accept, Incoming};
 pub use self::connect::Connect;
@@ -36,11 +38,7 @@ pub use self::listener::TcpListener;
 pub use self::socket::TcpSocket;
 pub use self::split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 pub use self::stream::TcpStream;
-
-/// Reads or sets an option, or asks for an address: short system calls, under which no close happens.
-fn with_socket<R>(fd: &Fd, f: impl FnOnce(&SockRef<'_>) -> io::Result<R>) -> io::Result<R> {
-    fd.with(|fd| f(&SockRef::from(&fd)))
-}
+use crate::options::with_socket;
 
 /// Has the close left to a worker of the kernel's if it may wait for the peer (`SO_LINGER`).
 fn mind_linger(fd: &Fd) -> io::Result<()> {

@@ -33,7 +33,7 @@ use super::{Connect, TcpListener, ip_addr, with_socket};
 /// ```
 #[derive(Debug)]
 pub struct TcpSocket {
-    fd: Fd,
+    pub(super) fd: Fd,
 }
 
 impl TcpSocket {
@@ -244,46 +244,23 @@ impl TcpSocket {
         with_socket(&self.fd, |socket| socket.set_only_v6(only_v6))
     }
 
-    /// Sets the size of the kernel's send buffer (`SO_SNDBUF`), in bytes; the kernel doubles it, up to
-    /// `/proc/sys/net/core/wmem_max`, and no longer tunes it.
+    /// Has the kernel give connections to the listener whose process is on the CPU they arrive at (`SO_INCOMING_CPU`),
+    /// where several share a port.
     ///
     /// # Errors
     ///
     /// What `setsockopt(2)` reports.
-    pub fn set_send_buffer_size(&self, size: u32) -> io::Result<()> {
-        with_socket(&self.fd, |socket| {
-            socket.set_send_buffer_size(size as usize)
-        })
+    pub fn set_cpu_affinity(&self, cpu: usize) -> io::Result<()> {
+        with_socket(&self.fd, |socket| socket.set_cpu_affinity(cpu))
     }
 
-    /// The size of the kernel's send buffer, in bytes.
-    ///
-    /// # Errors
-    ///
-    /// What `getsockopt(2)` reports.
-    pub fn send_buffer_size(&self) -> io::Result<u32> {
-        with_socket(&self.fd, |socket| Ok(socket.send_buffer_size()? as u32))
-    }
-
-    /// Sets the size of the kernel's receive buffer (`SO_RCVBUF`), in bytes; the kernel doubles it, up to
-    /// `/proc/sys/net/core/rmem_max`, and no longer tunes it. Before connecting, it bounds the window TCP offers.
+    /// Whether an address may be bound that this machine does not have (yet) (`IP_FREEBIND`).
     ///
     /// # Errors
     ///
     /// What `setsockopt(2)` reports.
-    pub fn set_recv_buffer_size(&self, size: u32) -> io::Result<()> {
-        with_socket(&self.fd, |socket| {
-            socket.set_recv_buffer_size(size as usize)
-        })
-    }
-
-    /// The size of the kernel's receive buffer, in bytes.
-    ///
-    /// # Errors
-    ///
-    /// What `getsockopt(2)` reports.
-    pub fn recv_buffer_size(&self) -> io::Result<u32> {
-        with_socket(&self.fd, |socket| Ok(socket.recv_buffer_size()? as u32))
+    pub fn set_freebind(&self, freebind: bool) -> io::Result<()> {
+        with_socket(&self.fd, |socket| socket.set_freebind_v4(freebind))
     }
 
     /// As [`TcpStream::set_nodelay`](super::TcpStream::set_nodelay); accepted connections inherit it from their listener.
@@ -320,6 +297,24 @@ impl TcpSocket {
     /// What `setsockopt(2)` reports.
     pub fn set_keepalive(&self, keepalive: Option<&TcpKeepalive>) -> io::Result<()> {
         super::options::set_keepalive(&self.fd, keepalive)
+    }
+
+    /// Whether the kernel probes the connection while it is idle.
+    ///
+    /// # Errors
+    ///
+    /// What `getsockopt(2)` reports.
+    pub fn keepalive(&self) -> io::Result<bool> {
+        with_socket(&self.fd, |socket| socket.keepalive())
+    }
+
+    /// What [`set_nodelay`](TcpSocket::set_nodelay) sets.
+    ///
+    /// # Errors
+    ///
+    /// What `getsockopt(2)` reports.
+    pub fn nodelay(&self) -> io::Result<bool> {
+        with_socket(&self.fd, |socket| socket.tcp_nodelay())
     }
 }
 

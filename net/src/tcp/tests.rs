@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use annulet_driver::{CancelToken, Op, Partial, is_cancelled, op};
+use socket2::SockRef;
 
 use super::*;
 
@@ -425,5 +426,47 @@ fn sockets_that_agree_share_a_port() {
             addr = socket.local_addr().unwrap();
             listeners.push(socket.listen(1).await.unwrap());
         }
+    });
+}
+
+#[test]
+fn what_an_option_is_set_to_is_what_it_is() {
+    fn check(stream: &TcpStream) -> io::Result<()> {
+        stream.set_tcp_user_timeout(Some(Duration::from_millis(1234)))?;
+        let timeout = stream.tcp_user_timeout()?;
+        assert_eq!(timeout, Some(Duration::from_millis(1234)));
+        stream.set_tcp_quickack(false)?;
+        assert!(!stream.tcp_quickack()?);
+        stream.set_tcp_cork(true)?;
+        assert!(stream.tcp_cork()?);
+        stream.set_tcp_notsent_lowat(4096)?;
+        assert_eq!(stream.tcp_notsent_lowat()?, 4096);
+        stream.set_tos_v4(0x10)?;
+        assert_eq!(stream.tos_v4()?, 0x10);
+        stream.set_tcp_congestion("reno")?;
+        assert_eq!(stream.tcp_congestion()?, "reno");
+        assert!(stream.tcp_mss()? > 0);
+        stream.set_recv_buffer_size(10_000)?;
+        assert!(stream.recv_buffer_size()? >= 10_000);
+        assert!(stream.set_tcp_congestion("nothing like it").is_err());
+        assert_eq!(stream.device()?, None);
+        Ok(())
+    }
+    block_on(async {
+        let (client, _server) = pair().await;
+        check(&client).unwrap();
+        let socket = TcpSocket::new_v6().await.unwrap();
+        socket.set_unicast_hops_v6(7).unwrap();
+        assert_eq!(socket.unicast_hops_v6().unwrap(), 7);
+        socket.set_tclass_v6(0x20).unwrap();
+        assert_eq!(socket.tclass_v6().unwrap(), 0x20);
+        socket.set_nodelay(true).unwrap();
+        assert!(socket.nodelay().unwrap());
+        client.close().await.unwrap();
+        let error = client.tcp_cork().unwrap_err();
+        assert_eq!(
+            error.raw_os_error(),
+            Some(rustix::io::Errno::BADF.raw_os_error())
+        );
     });
 }
