@@ -16,6 +16,7 @@
 
 mod inbox;
 mod join;
+mod join_set;
 mod local;
 #[cfg(all(test, loom))]
 mod loom_tests;
@@ -32,6 +33,7 @@ use std::future::Future;
 
 pub(crate) use self::inbox::Unpark;
 pub use self::join::{AbortHandle, JoinError, JoinHandle};
+pub use self::join_set::JoinSet;
 pub(crate) use self::local::{Local, MainTask, PollMain};
 pub(crate) use self::remote::Remote;
 pub use self::spawn_blocking::{spawn_blocking, try_spawn_blocking};
