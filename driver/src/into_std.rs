@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
+use crate::kept::Kept;
+
 /// The error of `into_std`: the handle is not all there is to hand over.
 ///
 /// What arrived for a read or an accept whose future was dropped is kept for the next one here. The standard
@@ -39,6 +41,26 @@ impl<S, K> IntoStdError<S, K> {
     /// still give. `None` if the handle had been closed.
     pub fn into_parts(self) -> Option<(S, K)> {
         self.parts
+    }
+}
+
+impl Kept {
+    /// A stream's `handle`, if nothing is kept for it; otherwise the error that has both.
+    ///
+    /// # Errors
+    ///
+    /// If bytes, or an error, arrived for reads whose futures were dropped.
+    pub fn hand_over<S>(self, handle: S) -> Result<S, IntoStdError<S, Vec<u8>>> {
+        match self.into_stream() {
+            (bytes, None) if bytes.is_empty() => Ok(handle),
+            (bytes, Some(error)) => Err(IntoStdError::with_parts(error, handle, bytes)),
+            (bytes, None) => {
+                let error = io::Error::other(
+                    "bytes had arrived for reads that were dropped; take them by into_parts",
+                );
+                Err(IntoStdError::with_parts(error, handle, bytes))
+            }
+        }
     }
 }
 

@@ -185,17 +185,7 @@ impl PipeReader {
     /// ```
     pub async fn into_std(self) -> Result<io::PipeReader, IntoStdError<io::PipeReader, Vec<u8>>> {
         let (fd, kept) = self.fd.reclaim().await.map_err(IntoStdError::gone)?;
-        let reader = io::PipeReader::from(fd);
-        match kept.into_stream() {
-            (bytes, None) if bytes.is_empty() => Ok(reader),
-            (bytes, Some(error)) => Err(IntoStdError::with_parts(error, reader, bytes)),
-            (bytes, None) => {
-                let error = io::Error::other(
-                    "bytes had arrived for reads that were dropped; take them by into_parts",
-                );
-                Err(IntoStdError::with_parts(error, reader, bytes))
-            }
-        }
+        kept.hand_over(fd.into())
     }
 }
 
@@ -328,7 +318,7 @@ impl PipeWriter {
 
 /// Takes over a pipe's end. The ring waits only where the descriptor itself does: on a pipe, unlike on a socket,
 /// `O_NONBLOCK` makes it answer `EAGAIN`.
-fn adopt(fd: OwnedFd) -> io::Result<Fd> {
+pub(crate) fn adopt(fd: OwnedFd) -> io::Result<Fd> {
     let flags = fcntl_getfl(&fd)?;
     if flags.contains(OFlags::NONBLOCK) {
         fcntl_setfl(&fd, flags - OFlags::NONBLOCK)?;

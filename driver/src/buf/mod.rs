@@ -5,9 +5,11 @@
 //! while the value is left alone. That is what the traits here promise.
 #![allow(unsafe_code, reason = "the traits promise stable memory")]
 
+mod aligned;
 mod slice;
 mod vectored;
 
+pub use self::aligned::{AlignedBuf, Alignment};
 pub use self::slice::{IoBufExt, Slice};
 pub(crate) use self::vectored::IoVecs;
 pub use self::vectored::{IoVectoredBuf, IoVectoredBufMut};

@@ -191,7 +191,7 @@ impl Origin<'_> {
         match (position, result) {
             (Position::Stream, result) => self.keep_read(result, put),
             (Position::Cursor, Ok(success)) => self.rewind(success.value as usize),
-            (Position::Cursor | Position::At(_), _) => {}
+            (Position::Cursor | Position::At(_) | Position::Nowhere, _) => {}
         }
     }
 

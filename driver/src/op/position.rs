@@ -3,6 +3,7 @@
 use std::io;
 
 use super::OnDrop;
+use crate::buf::Alignment;
 use crate::fd::Lane;
 
 /// Where a read or a write takes place.
@@ -15,6 +16,8 @@ pub(super) enum Position {
     Cursor,
     /// So many bytes from the start. It concerns nobody else.
     At(u64),
+    /// So many bytes from the start of what has none.
+    Nowhere,
 }
 
 /// The kernel's word for "at the descriptor's own position".
@@ -26,7 +29,7 @@ impl Position {
         match self {
             Position::Stream => Some(direction),
             Position::Cursor => Some(Lane::Read),
-            Position::At(_) => None,
+            Position::At(_) | Position::Nowhere => None,
         }
     }
 
@@ -34,7 +37,7 @@ impl Position {
     pub(super) fn on_drop_of_read(self) -> OnDrop {
         match self {
             Position::Stream | Position::Cursor => OnDrop::Keep,
-            Position::At(_) => OnDrop::Cancel,
+            Position::At(_) | Position::Nowhere => OnDrop::Cancel,
         }
     }
 
@@ -45,19 +48,53 @@ impl Position {
                 io::ErrorKind::InvalidInput,
                 "the offset is beyond 2^63 - 1",
             )),
+            Position::Nowhere => Err(io::Error::from_raw_os_error(libc::ESPIPE)),
             _ => Ok(()),
+        }
+    }
+
+    /// As [`check`](Position::check), also for what `O_DIRECT` asks of offsets. Where the cursor is, the kernel sees.
+    pub(super) fn check_aligned(self, alignment: Alignment) -> io::Result<()> {
+        self.check()?;
+        match self {
+            Position::At(offset) => alignment.check_offset(offset),
+            Position::Stream | Position::Cursor | Position::Nowhere => Ok(()),
         }
     }
 
     /// As the entry has it, `done` bytes further on.
     pub(super) fn offset(self, done: usize) -> u64 {
         match self {
-            Position::Stream | Position::Cursor => OWN,
+            Position::Stream | Position::Cursor | Position::Nowhere => OWN,
             // Both are below 2^63: neither overflows nor means the descriptor's own position.
             Position::At(offset) => offset + done as u64,
         }
     }
 }
+
+/// What all reads and writes that have a position can be told of the file.
+macro_rules! placed {
+    ($($op:ident),*) => {$(
+        impl<B> $op<B> {
+            /// For a file opened with `O_DIRECT`: refuses what is not aligned so (`InvalidInput`), before the kernel
+            /// does.
+            pub fn direct(mut self, alignment: Alignment) -> $op<B> {
+                self.alignment = alignment;
+                self
+            }
+
+            /// For what cannot seek: an offset is refused (`NotSeekable`), as `pread(2)` and `pwrite(2)` do. The ring
+            /// would pay no heed to it.
+            pub fn unseekable(mut self) -> $op<B> {
+                if let Position::At(_) = self.position {
+                    self.position = Position::Nowhere;
+                }
+                self
+            }
+        }
+    )*};
+}
+pub(super) use placed;
 
 #[cfg(test)]
 mod tests {

@@ -5,12 +5,17 @@ use std::os::fd::RawFd;
 
 use io_uring::{opcode, squeue, types};
 
-use super::position::Position;
+use super::position::{Position, placed};
 use super::rounds::Rounds;
-use super::{OnDrop, Operation, Origin, Success};
-use crate::buf::{BufResult, IoBufMut, bytes, fill, fill_from, filled, kernel_len, refuse_empty};
+use super::{Ended, OnDrop, Operation, Origin, Success};
+use crate::buf::{
+    Alignment, BufResult, IoBufMut, bytes, fill, fill_from, filled, kernel_len, refuse_empty,
+};
 use crate::fd::Lane;
 use crate::kept::Kept;
+use crate::partial::Partial;
+
+placed!(Read, ReadExact);
 
 /// Reads into a buffer.
 #[derive(Debug)]
@@ -18,6 +23,7 @@ pub struct Read<B> {
     buf: B,
     position: Position,
     flags: i32,
+    alignment: Alignment,
 }
 
 impl<B: IoBufMut> Read<B> {
@@ -29,6 +35,7 @@ impl<B: IoBufMut> Read<B> {
             buf,
             position: Position::Stream,
             flags: 0,
+            alignment: Alignment::NONE,
         }
     }
 
@@ -74,7 +81,9 @@ unsafe impl<B: IoBufMut> Operation for Read<B> {
     }
 
     fn check(&mut self) -> io::Result<()> {
-        self.position.check()?;
+        self.position.check_aligned(self.alignment)?;
+        let (ptr, room) = (self.buf.stable_ptr(), self.buf.bytes_total());
+        self.alignment.check(self, ptr, room)?;
         refuse_empty(
             self.buf.bytes_total(),
             "there is no room in the buffer to read into",
@@ -202,6 +211,7 @@ impl<B: IoBufMut> Exact<B> {
 pub struct ReadExact<B> {
     all: Exact<B>,
     position: Position,
+    alignment: Alignment,
 }
 
 impl<B: IoBufMut> ReadExact<B> {
@@ -210,6 +220,7 @@ impl<B: IoBufMut> ReadExact<B> {
         ReadExact {
             all: Exact::new(buf),
             position: Position::Stream,
+            alignment: Alignment::NONE,
         }
     }
 
@@ -230,6 +241,15 @@ impl<B: IoBufMut> ReadExact<B> {
     }
 }
 
+impl<B: IoBufMut> ReadExact<B> {
+    /// Whether an `O_DIRECT` read ended within a block: that is where the file does, and a further round there would
+    /// not be aligned.
+    fn ends_at_the_end(&self, result: &io::Result<Success>) -> bool {
+        let done = self.all.all_done(result) as u64;
+        result.as_ref().is_ok_and(|s| s.ended == Ended::Itself) && !self.alignment.fits(done)
+    }
+}
+
 // SAFETY: the entry points at that part of `buf`'s room which earlier rounds have not filled; the `IoBufMut`
 // contract keeps it in place.
 unsafe impl<B: IoBufMut> Operation for ReadExact<B> {
@@ -247,7 +267,9 @@ unsafe impl<B: IoBufMut> Operation for ReadExact<B> {
     }
 
     fn check(&mut self) -> io::Result<()> {
-        self.position.check()
+        self.position.check_aligned(self.alignment)?;
+        let (ptr, room) = self.all.room();
+        self.alignment.check(self, ptr, room as usize)
     }
 
     fn has_nothing_to_do(&self) -> bool {
@@ -262,18 +284,28 @@ unsafe impl<B: IoBufMut> Operation for ReadExact<B> {
     }
 
     fn goes_on(&mut self, result: &io::Result<Success>) -> bool {
-        self.all.goes_on(result)
+        !self.ends_at_the_end(result) && self.all.goes_on(result)
     }
 
     fn complete(self, result: io::Result<Success>) -> Self::Output {
-        self.all.complete(result)
+        let end = self
+            .ends_at_the_end(&result)
+            .then(|| self.all.all_done(&result));
+        let (outcome, buf) = self.all.complete(result);
+        match end {
+            Some(done) => {
+                let eof = io::ErrorKind::UnexpectedEof.into();
+                (Err(Partial::after(done, eof)), buf)
+            }
+            None => (outcome, buf),
+        }
     }
 
     fn discard(self, result: io::Result<Success>, origin: Origin<'_>) {
         match self.position {
             Position::Stream => self.all.discard(&result, origin),
             Position::Cursor => origin.rewind(self.all.all_done(&result)),
-            Position::At(_) => {}
+            Position::At(_) | Position::Nowhere => {}
         }
     }
 

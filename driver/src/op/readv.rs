@@ -5,11 +5,13 @@ use std::os::fd::RawFd;
 
 use io_uring::{opcode, squeue, types};
 
-use super::position::Position;
+use super::position::{Position, placed};
 use super::{OnDrop, Operation, Origin, Success};
-use crate::buf::{BufResult, IoVecs, IoVectoredBufMut, kernel_count, refuse_empty};
+use crate::buf::{Alignment, BufResult, IoVecs, IoVectoredBufMut, kernel_count, refuse_empty};
 use crate::fd::Lane;
 use crate::kept::Kept;
+
+placed!(Readv);
 
 /// Reads into several buffers, filling one after the other.
 #[derive(Debug)]
@@ -18,6 +20,7 @@ pub struct Readv<B> {
     vecs: IoVecs,
     position: Position,
     flags: i32,
+    alignment: Alignment,
 }
 
 impl<B: IoVectoredBufMut> Readv<B> {
@@ -28,6 +31,7 @@ impl<B: IoVectoredBufMut> Readv<B> {
             vecs: IoVecs::new(),
             position: Position::Stream,
             flags: 0,
+            alignment: Alignment::NONE,
         }
     }
 
@@ -117,7 +121,9 @@ unsafe impl<B: IoVectoredBufMut> Operation for Readv<B> {
     }
 
     fn check(&mut self) -> io::Result<()> {
-        self.position.check()?;
+        self.position.check_aligned(self.alignment)?;
+        let room = self.bufs.total_room();
+        self.alignment.check_vectored(self, &self.bufs, room)?;
         refuse_empty(
             self.bufs.total_room(),
             "there is no room in the buffers to read into",

@@ -5,11 +5,13 @@ use std::os::fd::RawFd;
 
 use io_uring::{opcode, squeue, types};
 
-use super::position::Position;
+use super::position::{Position, placed};
 use super::rounds::Rounds;
 use super::{Operation, Success};
-use crate::buf::{BufResult, IoBuf, kernel_len, refuse_empty};
+use crate::buf::{Alignment, BufResult, IoBuf, kernel_len, refuse_empty};
 use crate::fd::Lane;
+
+placed!(Write, WriteAll);
 
 /// Writes a buffer's initialised bytes.
 #[derive(Debug)]
@@ -17,6 +19,7 @@ pub struct Write<B> {
     buf: B,
     position: Position,
     flags: i32,
+    alignment: Alignment,
 }
 
 impl<B: IoBuf> Write<B> {
@@ -27,6 +30,7 @@ impl<B: IoBuf> Write<B> {
             buf,
             position: Position::Stream,
             flags: 0,
+            alignment: Alignment::NONE,
         }
     }
 
@@ -66,7 +70,9 @@ unsafe impl<B: IoBuf> Operation for Write<B> {
     }
 
     fn check(&mut self) -> io::Result<()> {
-        self.position.check()?;
+        self.position.check_aligned(self.alignment)?;
+        let (ptr, len) = (self.buf.stable_ptr(), self.buf.bytes_init());
+        self.alignment.check(self, ptr, len)?;
         refuse_empty(
             self.buf.bytes_init(),
             "there is nothing in the buffer to write",
@@ -132,6 +138,7 @@ pub struct WriteAll<B> {
     all: Whole<B>,
     position: Position,
     flags: i32,
+    alignment: Alignment,
 }
 
 impl<B: IoBuf> WriteAll<B> {
@@ -141,6 +148,7 @@ impl<B: IoBuf> WriteAll<B> {
             all: Whole::new(buf),
             position: Position::Stream,
             flags: 0,
+            alignment: Alignment::NONE,
         }
     }
 
@@ -180,7 +188,9 @@ unsafe impl<B: IoBuf> Operation for WriteAll<B> {
     }
 
     fn check(&mut self) -> io::Result<()> {
-        self.position.check()
+        self.position.check_aligned(self.alignment)?;
+        let (ptr, len) = self.all.rest();
+        self.alignment.check(self, ptr, len as usize)
     }
 
     fn has_nothing_to_do(&self) -> bool {

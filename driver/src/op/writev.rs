@@ -5,10 +5,12 @@ use std::os::fd::RawFd;
 
 use io_uring::{opcode, squeue, types};
 
-use super::position::Position;
+use super::position::{Position, placed};
 use super::{Operation, Success};
-use crate::buf::{BufResult, IoVecs, IoVectoredBuf, kernel_count, refuse_empty};
+use crate::buf::{Alignment, BufResult, IoVecs, IoVectoredBuf, kernel_count, refuse_empty};
 use crate::fd::Lane;
+
+placed!(Writev);
 
 /// Writes the initialised bytes of several buffers, one after the other.
 #[derive(Debug)]
@@ -17,6 +19,7 @@ pub struct Writev<B> {
     vecs: IoVecs,
     position: Position,
     flags: i32,
+    alignment: Alignment,
 }
 
 impl<B: IoVectoredBuf> Writev<B> {
@@ -27,6 +30,7 @@ impl<B: IoVectoredBuf> Writev<B> {
             vecs: IoVecs::new(),
             position: Position::Stream,
             flags: 0,
+            alignment: Alignment::NONE,
         }
     }
 
@@ -66,7 +70,9 @@ unsafe impl<B: IoVectoredBuf> Operation for Writev<B> {
     }
 
     fn check(&mut self) -> io::Result<()> {
-        self.position.check()?;
+        self.position.check_aligned(self.alignment)?;
+        let len = self.bufs.total_init();
+        self.alignment.check_vectored(self, &self.bufs, len)?;
         refuse_empty(
             self.bufs.total_init(),
             "there is nothing in the buffers to write",
