@@ -34,7 +34,7 @@ pub use current::Entered;
 pub use driver::{Driver, Metrics};
 pub use fd::{Close, Fd, Lane};
 pub use into_std::IntoStdError;
-pub use kept::Kept;
+pub use kept::{Kept, KeptMessage};
 pub use op::Op;
 pub use partial::Partial;
 pub use ring::{Setup, Wait};

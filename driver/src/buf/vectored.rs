@@ -118,27 +118,27 @@ tuple!(A 0, B 1, C 2, D 3);
 
 /// The `iovec`s of an operation. They live in it, or on the heap, and are built once it does not move.
 #[derive(Debug)]
-pub(crate) struct IoVecs {
-    inline: [iovec; INLINE],
+pub(crate) struct IoVecs<const N: usize = INLINE> {
+    inline: [iovec; N],
     more: Vec<iovec>,
     len: usize,
 }
 
-impl IoVecs {
-    pub(crate) fn new() -> IoVecs {
+impl<const N: usize> IoVecs<N> {
+    pub(crate) fn new() -> IoVecs<N> {
         let none = iovec {
             iov_base: std::ptr::null_mut(),
             iov_len: 0,
         };
         IoVecs {
-            inline: [none; INLINE],
+            inline: [none; N],
             more: Vec::new(),
             len: 0,
         }
     }
 
     fn push(&mut self, vec: iovec) {
-        if self.len < INLINE {
+        if self.len < N {
             self.inline[self.len] = vec;
         } else {
             if self.more.is_empty() {
@@ -176,7 +176,7 @@ impl IoVecs {
     }
 
     fn parts(&mut self) -> (*mut iovec, usize) {
-        let ptr = if self.len <= INLINE {
+        let ptr = if self.len <= N {
             self.inline.as_mut_ptr()
         } else {
             self.more.as_mut_ptr()

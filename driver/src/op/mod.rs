@@ -20,6 +20,7 @@ mod async_cancel;
 mod bind;
 mod close;
 mod connect;
+mod control;
 mod fadvise;
 mod fallocate;
 mod fgetxattr;
@@ -72,6 +73,7 @@ pub use self::bind::Bind;
 pub use self::close::CloseFd;
 pub(crate) use self::close::CloseOwned;
 pub use self::connect::Connect;
+pub use self::control::{Control, ControlMessage, Credentials};
 pub use self::fadvise::Fadvise;
 pub use self::fallocate::Fallocate;
 pub use self::fgetxattr::FgetXattr;
@@ -94,10 +96,10 @@ pub use self::poll_add::{Events, PollAdd};
 pub use self::read::{Read, ReadExact};
 pub use self::readv::Readv;
 pub use self::recv::{Recv, RecvExact};
-pub use self::recvmsg::{Message, RecvMsg};
+pub use self::recvmsg::{Message, Receipt, RecvFrom, RecvMsg};
 pub use self::renameat::RenameAt;
 pub use self::send::{Send, SendAll};
-pub use self::sendmsg::SendMsg;
+pub use self::sendmsg::{SendMsg, SendTo};
 pub use self::setxattr::SetXattr;
 pub use self::shutdown::Shutdown;
 pub use self::socket::Socket;
@@ -214,15 +216,20 @@ impl Origin<'_> {
 
     /// Keeps the result of a read for the next one. A cancelled read brought nothing.
     fn keep_read(self, result: &io::Result<Success>, put: impl FnOnce(&mut Kept, usize)) {
-        match result {
-            Ok(success) => self.keep(|kept| put(kept, success.value as usize)),
-            Err(error) => self.keep_error(error),
+        match (result, self.fd) {
+            (Ok(success), Some(fd)) => fd.keep(|kept| {
+                kept.bounded.get_or_insert_with(|| is_bounded(fd.raw()));
+                put(kept, success.value as usize);
+            }),
+            (Ok(_), None) => {}
+            (Err(error), _) => self.keep_error(error),
         }
     }
 
     fn keep_error(self, error: &io::Error) {
         match error.raw_os_error() {
-            None | Some(libc::ECANCELED) => {}
+            // Cancelled, or told not to wait: nothing happened.
+            None | Some(libc::ECANCELED | libc::EAGAIN) => {}
             Some(errno) => self.keep(|kept| kept.put_error(errno)),
         }
     }
@@ -230,6 +237,22 @@ impl Origin<'_> {
     fn keep_socket(self, socket: OwnedFd, peer: Option<SockAddr>) {
         self.keep(|kept| kept.put_socket(socket, peer));
     }
+}
+
+/// Whether messages have boundaries on a descriptor (datagrams, seqpacket): then they are kept one by one.
+///
+/// The kernel is asked, once a descriptor and only when something is to be kept: so it is right however the
+/// descriptor was made, and costs operations that are awaited nothing. (Should the descriptor be closed already, nobody
+/// can ask for what is kept.)
+fn is_bounded(raw: RawFd) -> bool {
+    let mut kind: libc::c_int = 0;
+    let mut len = size_of_val(&kind) as libc::socklen_t;
+    let (level, option) = (libc::SOL_SOCKET, libc::SO_TYPE);
+    // SAFETY: the kernel writes at most `len` bytes to `kind`.
+    let asked =
+        unsafe { libc::getsockopt(raw, level, option, (&raw mut kind).cast(), &raw mut len) };
+    // It fails on what is no socket: a pipe, a file.
+    asked == 0 && kind != libc::SOCK_STREAM
 }
 
 /// One kind of operation: how to ask the kernel for it and what its answer means.

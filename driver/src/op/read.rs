@@ -115,20 +115,22 @@ unsafe impl<B: IoBufMut> Operation for Read<B> {
 }
 
 /// Serves a read from kept bytes, then from the error or the end that followed them.
-pub(super) fn serve_bytes<B: IoBufMut>(
-    buf: &mut B,
-    kept: &mut Kept,
-) -> Option<io::Result<Success>> {
-    let n = fill(buf, kept.bytes());
-    if n > 0 {
-        kept.consume(n);
-    } else if let Some(errno) = kept.take_error() {
-        return Some(Err(io::Error::from_raw_os_error(errno)));
-    } else if !kept.take_end() {
-        return None;
-    }
+fn serve_bytes<B: IoBufMut>(buf: &mut B, kept: &mut Kept) -> Option<io::Result<Success>> {
+    let Some(front) = kept.front() else {
+        return serve_end(kept);
+    };
+    let n = fill(buf, front);
+    kept.take(n);
     debug_assert!(n <= bytes(buf).len());
     Some(Ok(Success::of(n as u32)))
+}
+
+/// Serves a read from what followed the last of the kept bytes and messages: an error, or the end.
+pub(super) fn serve_end(kept: &mut Kept) -> Option<io::Result<Success>> {
+    if let Some(errno) = kept.take_error() {
+        return Some(Err(io::Error::from_raw_os_error(errno)));
+    }
+    kept.take_end().then(|| Ok(Success::of(0)))
 }
 
 /// A buffer on its way to being full; what [`ReadExact`] and [`RecvExact`](super::RecvExact) share.
@@ -169,11 +171,16 @@ impl<B: IoBufMut> Exact<B> {
 
     /// Keeps what all rounds brought, then how the last one ended.
     pub(super) fn discard(mut self, result: &io::Result<Success>, origin: Origin<'_>) {
-        let all = self.all_done(result);
-        if all > 0 {
-            origin.keep(|kept| kept.put_piece(filled(&mut self.buf, all)));
+        let done = self.rounds.done();
+        if done > 0 {
+            let earlier = Ok(Success::of(0));
+            origin.keep_read(&earlier, |kept, _| {
+                kept.put_bytes(filled(&mut self.buf, done));
+            });
         }
-        origin.keep_read(result, Kept::end_pieces);
+        origin.keep_read(result, |kept, n| {
+            kept.put_bytes(&filled(&mut self.buf, done + n)[done..]);
+        });
     }
 
     /// What all rounds have read.
@@ -188,16 +195,15 @@ impl<B: IoBufMut> Exact<B> {
 
     /// Takes what is kept. If that does not fill the buffer, the kernel is asked for the rest.
     pub(super) fn serve(&mut self, kept: &mut Kept) -> Option<io::Result<Success>> {
-        let n = fill_from(&mut self.buf, self.rounds.done(), kept.bytes());
-        kept.consume(n);
-        self.rounds.advance(n);
-        if self.is_full() {
-            return Some(Ok(Success::of(0)));
+        while let Some(front) = kept.front() {
+            let n = fill_from(&mut self.buf, self.rounds.done(), front);
+            kept.take(n);
+            self.rounds.advance(n);
+            if self.is_full() {
+                return Some(Ok(Success::of(0)));
+            }
         }
-        if let Some(errno) = kept.take_error() {
-            return Some(Err(io::Error::from_raw_os_error(errno)));
-        }
-        kept.take_end().then(|| Ok(Success::of(0)))
+        serve_end(kept)
     }
 }
 

@@ -6,6 +6,7 @@ use std::os::fd::RawFd;
 use io_uring::{opcode, squeue, types};
 
 use super::position::{Position, placed};
+use super::read::serve_end;
 use super::{OnDrop, Operation, Origin, Success};
 use crate::buf::{Alignment, BufResult, IoVecs, IoVectoredBufMut, kernel_count, refuse_empty};
 use crate::fd::Lane;
@@ -75,33 +76,18 @@ pub(super) fn pieces<B: IoVectoredBufMut>(bufs: &mut B, mut n: usize, put: &mut 
     });
 }
 
-/// Serves a vectored read from kept bytes; they stay if it only `peeks`.
-pub(super) fn serve_pieces<B: IoVectoredBufMut>(
-    bufs: &mut B,
-    kept: &mut Kept,
-    peeks: bool,
-) -> Option<io::Result<Success>> {
+/// Copies from `from` what fits into the buffers, in order, and returns how much that was.
+pub(super) fn fill_pieces<B: IoVectoredBufMut>(bufs: &mut B, from: &[u8]) -> usize {
     let mut n = 0;
     bufs.each_mut(&mut |ptr, room| {
-        let from = &kept.bytes()[n..];
+        let from = &from[n..];
         let len = from.len().min(room);
         // SAFETY: `each_mut` reports room that the buffers own alone; `from` is the descriptor's.
         unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), ptr, len) };
         n += len;
     });
-    if !peeks {
-        kept.consume(n);
-    }
-    if n > 0 {
-        filled_total(bufs, n);
-    } else if peeks {
-        return None;
-    } else if let Some(errno) = kept.take_error() {
-        return Some(Err(io::Error::from_raw_os_error(errno)));
-    } else if !kept.take_end() {
-        return None;
-    }
-    Some(Ok(Success::of(n as u32)))
+    filled_total(bufs, n);
+    n
 }
 
 // SAFETY: the entry points at the vectors inside `self`, and they at the buffers' room, which the
@@ -154,6 +140,11 @@ unsafe impl<B: IoVectoredBufMut> Operation for Readv<B> {
     }
 
     fn serve(&mut self, kept: &mut Kept) -> Option<io::Result<Success>> {
-        serve_pieces(&mut self.bufs, kept, false)
+        let Some(front) = kept.front() else {
+            return serve_end(kept);
+        };
+        let n = fill_pieces(&mut self.bufs, front);
+        kept.take(n);
+        Some(Ok(Success::of(n as u32)))
     }
 }

@@ -5,7 +5,7 @@ use std::os::fd::RawFd;
 
 use io_uring::{opcode, squeue, types};
 
-use super::read::{Exact, serve_bytes};
+use super::read::{Exact, serve_end};
 use super::{OnDrop, Operation, Origin, Success};
 use crate::buf::{BufResult, IoBufMut, fill, filled, kernel_len, refuse_empty};
 use crate::fd::Lane;
@@ -13,7 +13,8 @@ use crate::kept::Kept;
 
 /// Receives from a socket.
 ///
-/// Receives on one socket follow one another; what a dropped one brings is kept for the next.
+/// Receives on one socket follow one another; what a dropped one brings is kept for the next: bytes of a stream, or
+/// a message, as much of it as the dropped one had room for.
 #[derive(Debug)]
 pub struct Recv<B> {
     buf: B,
@@ -26,13 +27,54 @@ impl<B: IoBufMut> Recv<B> {
         Recv { buf, flags: 0 }
     }
 
-    /// With `MSG_*` flags, as `recv(2)` has them.
+    /// With `MSG_*` flags, as `recv(2)` has them. With `MSG_TRUNC` a datagram's whole length is told, which may be
+    /// more than there was room for.
     pub fn with_flags(buf: B, flags: i32) -> Recv<B> {
         Recv { buf, flags }
     }
+}
 
-    fn peeks(&self) -> bool {
-        self.flags & libc::MSG_PEEK != 0
+/// What the `MSG_*` flags of a receive mean to it beyond the system call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RecvFlags(pub(super) i32);
+
+impl RecvFlags {
+    fn has(self, flags: i32) -> bool {
+        self.0 & flags != 0
+    }
+
+    pub(super) fn peeks(self) -> bool {
+        self.has(libc::MSG_PEEK)
+    }
+
+    /// The kernel counts bytes that it does not write.
+    pub(super) fn truncates(self) -> bool {
+        self.has(libc::MSG_TRUNC)
+    }
+
+    /// Whether it takes from what all receives take from: not out-of-band bytes, nor a queue of errors.
+    pub(super) fn is_in_band(self) -> bool {
+        !self.has(libc::MSG_OOB | libc::MSG_ERRQUEUE)
+    }
+
+    /// A plain receive runs on. One that insists on a full buffer would hold back what is there already.
+    pub(super) fn on_drop(self) -> OnDrop {
+        if self.is_in_band() && !self.has(libc::MSG_WAITALL | libc::MSG_PEEK) {
+            OnDrop::Keep
+        } else {
+            OnDrop::Cancel
+        }
+    }
+
+    /// Whether what it brought late is the next receive's. A stream's bytes that it was to discard are not.
+    pub(super) fn is_kept(self, kept: &Kept) -> bool {
+        self.is_in_band() && !self.peeks() && (kept.bounded == Some(true) || !self.truncates())
+    }
+
+    /// What it answers when `n` bytes of a kept message of `len` were given to it.
+    pub(super) fn answer(self, n: usize, len: usize, kept: &Kept) -> Success {
+        let whole = kept.bounded == Some(true) && self.truncates();
+        Success::of(if whole { len } else { n } as u32)
     }
 }
 
@@ -54,13 +96,8 @@ unsafe impl<B: IoBufMut> Operation for Recv<B> {
         Some(Lane::Read)
     }
 
-    /// A plain receive runs on. One that insists on a full buffer would hold back what is there already.
     fn on_drop(&self) -> OnDrop {
-        if self.flags & (libc::MSG_WAITALL | libc::MSG_PEEK) == 0 {
-            OnDrop::Keep
-        } else {
-            OnDrop::Cancel
-        }
+        RecvFlags(self.flags).on_drop()
     }
 
     fn check(&mut self) -> io::Result<()> {
@@ -83,22 +120,43 @@ unsafe impl<B: IoBufMut> Operation for Recv<B> {
     }
 
     fn complete(mut self, result: io::Result<Success>) -> Self::Output {
-        let result = result.map(|s| filled(&mut self.buf, s.value as usize).len());
+        let result = result.map(|s| {
+            let n = s.value as usize;
+            let fits = filled(&mut self.buf, n).len();
+            if RecvFlags(self.flags).truncates() {
+                n
+            } else {
+                fits
+            }
+        });
         (result, self.buf)
     }
 
     fn discard(mut self, result: io::Result<Success>, origin: Origin<'_>) {
-        if !self.peeks() {
-            origin.keep_read(&result, |kept, n| kept.put_bytes(filled(&mut self.buf, n)));
+        let flags = RecvFlags(self.flags);
+        if flags.is_in_band() && !flags.peeks() {
+            origin.keep_read(&result, |kept, n| {
+                if flags.is_kept(kept) {
+                    kept.put_bytes(filled(&mut self.buf, n));
+                }
+            });
         }
     }
 
     fn serve(&mut self, kept: &mut Kept) -> Option<io::Result<Success>> {
-        if self.peeks() {
-            let n = fill(&mut self.buf, kept.bytes());
-            return (n > 0).then_some(Ok(Success::of(n as u32)));
+        let flags = RecvFlags(self.flags);
+        if !flags.is_in_band() {
+            return None;
         }
-        serve_bytes(&mut self.buf, kept)
+        let Some(front) = kept.front() else {
+            return if flags.peeks() { None } else { serve_end(kept) };
+        };
+        let (n, len) = (fill(&mut self.buf, front), front.len());
+        let answer = flags.answer(n, len, kept);
+        if !flags.peeks() {
+            kept.take(n);
+        }
+        Some(Ok(answer))
     }
 }
 
