@@ -9,6 +9,7 @@
 //! | `fd`, `kept`, `into_std` | a descriptor, what is in flight on it, what arrived for futures that were dropped |
 //! | `driver` | a thread's driver; its turn: stage, enter, reap, settle, wake; its shutdown |
 //! | `current`, `unpark` | the thread's driver; reaching it from other threads |
+//! | `watch` | the readiness of descriptors that others own |
 //! | [`buf`] | buffers that can be handed to the kernel |
 //!
 //! Arrows point from `op` down to `ring`; `ring` knows nobody. Start reading at [`Driver::turn`] and [`op::Op`].
@@ -26,6 +27,7 @@ mod partial;
 mod ring;
 mod slots;
 mod unpark;
+mod watch;
 
 pub use buf::{BufResult, IoBuf, IoBufExt, IoBufMut, IoVectoredBuf, IoVectoredBufMut};
 pub use cancel::{CancelReport, CancelToken, Cancelled, Cancelling, is_cancelled};
@@ -39,3 +41,4 @@ pub use op::Op;
 pub use partial::Partial;
 pub use ring::{Setup, Wait};
 pub use unpark::Unparker;
+pub use watch::{Interest, Ready, Seat, Told, Trigger, Watch};

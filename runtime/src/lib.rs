@@ -27,6 +27,7 @@
 //! | [`net`] | TCP: [`TcpListener`](net::TcpListener), [`TcpStream`](net::TcpStream) |
 //! | [`fs`] | pipes |
 //! | [`signal`] | [`ctrl_c`](signal::ctrl_c), listeners for any signal |
+//! | [`io`] | [`AsyncFd`](io::AsyncFd): the readiness of descriptors the runtime does not own |
 //! | [`time`] | [`sleep`](time::sleep), [`timeout`](time::timeout), [`interval`](time::interval) |
 //! | [`task`] | [`spawn`], [`JoinHandle`], [`yield_now`], [`spawn_blocking`](task::spawn_blocking) |
 //! | [`buf`] | buffers that are handed to the kernel and come back |
@@ -52,6 +53,7 @@
 //! runtime.
 
 mod builder;
+pub mod io;
 mod run;
 pub mod signal;
 pub mod task;

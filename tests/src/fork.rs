@@ -4,6 +4,7 @@
     reason = "fork(2), sigwait(3) and pthread_kill(3) have no safe face"
 )]
 
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::thread::JoinHandleExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
@@ -80,4 +81,30 @@ fn usr1() -> libc::sigset_t {
         libc::sigaddset(&raw mut set, libc::SIGUSR1);
         set
     }
+}
+
+/// A descriptor that takes SIGUSR1 for this thread, where it is blocked from here on.
+///
+/// # Panics
+///
+/// If there are no descriptors left.
+pub fn usr1_fd() -> OwnedFd {
+    block_usr1();
+    let set = usr1();
+    // SAFETY: a valid set; the descriptor that comes back is nobody else's.
+    unsafe {
+        let fd = libc::signalfd(-1, &raw const set, libc::SFD_NONBLOCK | libc::SFD_CLOEXEC);
+        assert!(fd >= 0, "{}", std::io::Error::last_os_error());
+        OwnedFd::from_raw_fd(fd)
+    }
+}
+
+/// Sends SIGUSR1 to this thread.
+///
+/// # Panics
+///
+/// Never: there is such a thread.
+pub fn raise_usr1() {
+    // SAFETY: this thread lives.
+    assert_eq!(unsafe { libc::raise(libc::SIGUSR1) }, 0);
 }

@@ -71,7 +71,7 @@ mod run;
 mod sockets;
 
 pub use canary::{Arena, Canary};
-pub use fork::{block_usr1, in_fork, send_usr1, wait_for_usr1};
+pub use fork::{block_usr1, in_fork, raise_usr1, send_usr1, usr1_fd, wait_for_usr1};
 pub use order::{
     closed_elsewhere, driver, metrics, poll_now, poll_once, submitted, until, within_a_turn,
 };

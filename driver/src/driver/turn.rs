@@ -141,6 +141,21 @@ impl Driver {
         Ok(())
     }
 
+    /// Hands over what is staged, and has the kernel do what it has put off, but settles nothing.
+    pub(crate) fn hand_over(&self) {
+        // The entries; what they led to, as deferred work; and what that led to.
+        for _ in 0..3 {
+            let mut core = self.core();
+            core.flush_backlog();
+            if self.is_closed() || !core.ring.wants_enter() {
+                return;
+            }
+            add(&self.inner.counts.enters, 1);
+            // An error here will come again, to the turn, which reports it.
+            let _ = core.ring.enter(Wait::No);
+        }
+    }
+
     fn reap(&self) {
         let mut batch = {
             let mut core = self.core();
@@ -177,6 +192,10 @@ impl Driver {
         match settled {
             Settled::Noted => {}
             Settled::Wake(waker) => self.inner.ready.borrow_mut().push(waker),
+            Settled::ToNote(key) => {
+                let mut ready = self.inner.ready.borrow_mut();
+                self.core().slots.note(key, completion, &mut ready);
+            }
             Settled::Done(done) => self.follow(done),
             Settled::Orphan(key) => self.discard(key, true),
             Settled::NotFound(key) => self.stage_cancel(key),

@@ -39,6 +39,7 @@ mod nop;
 mod openat;
 mod openat2;
 mod poll_add;
+mod poll_multi;
 mod position;
 mod read;
 mod readv;
@@ -62,6 +63,7 @@ mod writev;
 
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
+use std::task::Waker;
 
 use io_uring::squeue;
 use socket2::SockAddr;
@@ -93,6 +95,7 @@ pub use self::openat::OpenAt;
 pub use self::openat2::OpenAt2;
 pub(crate) use self::poll_add::watch_entry;
 pub use self::poll_add::{Events, PollAdd};
+pub(crate) use self::poll_multi::PollMulti;
 pub use self::read::{Read, ReadExact};
 pub use self::readv::Readv;
 pub use self::recv::{Recv, RecvExact};
@@ -284,6 +287,10 @@ pub unsafe trait Operation: Sized + 'static {
     #[doc(hidden)]
     const ROUNDS: bool = false;
 
+    /// Whether it notes its completions itself, in [`note`](Operation::note).
+    #[doc(hidden)]
+    const NOTES: bool = false;
+
     /// The direction of the descriptor it has to itself while in flight.
     #[doc(hidden)]
     fn lane(&self) -> Option<Lane> {
@@ -347,6 +354,15 @@ pub unsafe trait Operation: Sized + 'static {
     #[doc(hidden)]
     fn discard_more(&mut self, success: Success, origin: Origin<'_>) {
         let _ = (success, origin);
+    }
+
+    /// Notes one of its completions (`more`: not the last); who is to be woken for it goes into `wakers`. It is called
+    /// while completions are settled, so it runs no code of the user's.
+    ///
+    /// Only with [`NOTES`](Operation::NOTES), and not in chains. A completion noted is not queued.
+    #[doc(hidden)]
+    fn note(&mut self, result: i32, more: bool, wakers: &mut Vec<Waker>) {
+        let _ = (result, more, wakers);
     }
 
     /// Serves the operation from what is kept, if that fits it.

@@ -46,6 +46,8 @@ pub(crate) enum Settled {
     Noted,
     /// Somebody waits for it.
     Wake(Waker),
+    /// The operation is to [note](Slots::note) it itself.
+    ToNote(Key),
     /// The last completion, and more than a waking has to follow.
     Done(Done),
     /// The last completion of an operation nobody waits for: it must be discarded.

@@ -6,6 +6,7 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
+use std::task::Waker;
 
 use io_uring::types::Timespec;
 
@@ -21,6 +22,9 @@ pub(super) struct Body<T> {
     pub(super) op: ManuallyDrop<T>,
 }
 
+/// [`Operation::note`] of what is in the cell.
+type Note = unsafe fn(*mut u8, i32, bool, &mut Vec<Waker>);
+
 /// The type-erased half of an operation.
 pub(super) struct Vtable {
     /// The kind of cell it lives in.
@@ -29,6 +33,8 @@ pub(super) struct Vtable {
     discard: unsafe fn(*mut u8, io::Result<Success>, Origin<'_>),
     /// Gives one of several completions nobody waits for to the operation.
     pub(super) discard_more: unsafe fn(*mut u8, Success, Origin<'_>),
+    /// Tells an operation that notes its completions itself of one; `None` for all others.
+    pub(super) note: Option<Note>,
 }
 
 pub(super) trait HasVtable: Operation {
@@ -36,6 +42,11 @@ pub(super) trait HasVtable: Operation {
         class: Class::of(Layout::new::<Body<Self>>()),
         discard: discard::<Self>,
         discard_more: discard_more::<Self>,
+        note: if Self::NOTES {
+            Some(note::<Self>)
+        } else {
+            None
+        },
     };
 }
 impl<T: Operation> HasVtable for T {}
@@ -56,6 +67,15 @@ unsafe fn discard_more<T: Operation>(ptr: *mut u8, success: Success, origin: Ori
     // SAFETY: the caller's.
     let body = unsafe { &mut *ptr.cast::<Body<T>>() };
     body.op.discard_more(success, origin);
+}
+
+/// # Safety
+///
+/// `ptr` is a cell holding a live `Body<T>`, borrowed by nobody else.
+unsafe fn note<T: Operation>(ptr: *mut u8, result: i32, more: bool, wakers: &mut Vec<Waker>) {
+    // SAFETY: the caller's.
+    let body = unsafe { &mut *ptr.cast::<Body<T>>() };
+    body.op.note(result, more, wakers);
 }
 
 /// What an operation whose future is gone needs.

@@ -1,5 +1,7 @@
 //! What completions mean to their slots.
 
+use std::task::Waker;
+
 use super::slot::{Deadline, Of, Phase};
 use super::{Done, Key, Settled, Slots};
 use crate::cancel::is_cancelled;
@@ -32,7 +34,11 @@ impl Slots {
             "a completion after the last one"
         );
         if completion.more() {
-            return self.settle_more(key, completion);
+            return match slot.notes {
+                true if slot.orphaned => Settled::Noted,
+                true => Settled::ToNote(key),
+                false => self.settle_more(key, completion),
+            };
         }
         slot.result = completion.result;
         slot.flags = completion.flags;
@@ -44,6 +50,9 @@ impl Slots {
         let slot = &mut self.slab[key.index as usize];
         if slot.orphaned {
             return Settled::Orphan(key);
+        }
+        if slot.notes {
+            return Settled::ToNote(key);
         }
         let waker = slot.waker.take();
         let last_out = slot.fd.as_ref().filter(|fd| fd.finish()).cloned();
@@ -67,6 +76,18 @@ impl Slots {
         self.rare_mut(key).more.push_back(success);
         let waker = self.slab[key.index as usize].waker.take();
         waker.map_or(Settled::Noted, Settled::Wake)
+    }
+
+    /// Has an operation note its completion itself.
+    pub(crate) fn note(&mut self, key: Key, completion: Completion, wakers: &mut Vec<Waker>) {
+        let Some((cell, note)) = self.slot(key).map(|s| (s.cell, s.vtable.note)) else {
+            return;
+        };
+        if let Some(note) = note {
+            // SAFETY: the operation is in its cell: what has completed last was only just settled, and is taken out by
+            // its future later. We borrow all slots mutably, and `note` reaches none.
+            unsafe { note(cell.as_ptr(), completion.result, completion.more(), wakers) };
+        }
     }
 
     fn settle_timeout(&mut self, key: Key, result: i32) -> Settled {

@@ -108,6 +108,8 @@ pub(super) struct Slot {
     pub(super) cancelled: bool,
     /// Runs on when its future is dropped.
     pub(super) keep: bool,
+    /// It notes its completions itself.
+    pub(super) notes: bool,
     /// It is in its descriptor's list.
     pub(super) listed: bool,
     /// The lane to give up when the result is taken.
@@ -154,6 +156,7 @@ impl Slot {
             orphaned: false,
             cancelled: false,
             keep,
+            notes: vtable.note.is_some(),
             listed: false,
             lane,
             result: 0,

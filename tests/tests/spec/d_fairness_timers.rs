@@ -1,8 +1,9 @@
 //! Section D: fairness and timers. Counted in polls, turns and system calls, never in time: machines are noisy.
-//!
-//! D10, nine watchers on one descriptor, belongs to readiness and comes with it.
 
 use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -10,6 +11,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use annulet_tests::{Ring, metrics, poll_now, poll_once, socket_pair, spec, submitted};
+use runtime::io::{AsyncFd, Interest};
 use runtime::time::{MissedTickBehavior, interval_at, sleep, sleep_until, timeout, timeout_at};
 use runtime::{Op, op, yield_now};
 use rustix::time::{ClockId, clock_gettime};
@@ -30,6 +32,9 @@ spec! {
     async d8_missed_ticks_delay_the_rest;
     async d8_missed_ticks_are_skipped;
     async d9_the_future_wins_when_it_is_ready_with_its_deadline;
+    async d10_nine_watchers_of_one_descriptor_are_served_once_a_round;
+    async d10_so_are_nine_with_a_watch_each;
+    async d10_so_are_nine_that_make_attempts;
 }
 
 const BUDGET: u32 = 64;
@@ -395,4 +400,69 @@ async fn d9_the_future_wins_when_it_is_ready_with_its_deadline(_: Ring) {
             .await
             .is_err()
     );
+}
+
+/// Nine tasks, each of which logs its number whenever its `serve` has ended once more.
+async fn nine<F: Future<Output = ()>>(serve: impl Fn(usize) -> F + Clone + 'static) {
+    const ROUNDS: usize = 100;
+    let log = Rc::new(RefCell::new(Vec::new()));
+    let tasks: Vec<_> = (0..9)
+        .map(|n| {
+            let (serve, log) = (serve.clone(), log.clone());
+            runtime::spawn(async move {
+                for _ in 0..ROUNDS {
+                    serve(n).await;
+                    log.borrow_mut().push(n);
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    for round in log.borrow().chunks(9) {
+        let mut served = round.to_vec();
+        served.sort_unstable();
+        assert_eq!(served, (0..9).collect::<Vec<_>>());
+    }
+}
+
+/// A socket with something to read that nobody will.
+fn ready_for_ever() -> Rc<UnixStream> {
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    theirs.write_all(b"x").unwrap();
+    Rc::new(ours)
+}
+
+async fn d10_nine_watchers_of_one_descriptor_are_served_once_a_round(_: Ring) {
+    let watch = Rc::new(AsyncFd::new(ready_for_ever()));
+    nine(move |_| {
+        let watch = watch.clone();
+        async move { drop(watch.readable().await.unwrap()) }
+    })
+    .await;
+}
+
+async fn d10_so_are_nine_with_a_watch_each(_: Ring) {
+    let fd = ready_for_ever();
+    let watches: Rc<[_]> = (0..9).map(|_| AsyncFd::new(fd.clone())).collect();
+    nine(move |n| {
+        let watches = watches.clone();
+        async move { watches[n].readable().await.unwrap().retain_ready() }
+    })
+    .await;
+}
+
+async fn d10_so_are_nine_that_make_attempts(_: Ring) {
+    let watch = Rc::new(AsyncFd::new(ready_for_ever()));
+    nine(move |_| {
+        let watch = watch.clone();
+        async move {
+            watch
+                .async_io(Interest::READABLE, |_| Ok(()))
+                .await
+                .unwrap();
+        }
+    })
+    .await;
 }

@@ -4,6 +4,7 @@ mod a_accept_close;
 mod b_read_write_close;
 mod c_ownership;
 mod d_fairness_timers;
+mod e_readiness;
 mod f_threads;
 mod g_chains;
 mod h_buffers;

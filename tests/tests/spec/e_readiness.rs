@@ -1,0 +1,580 @@
+//! Section E: readiness, for descriptors that others own and for loops that others run.
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc;
+
+use annulet_tests::{
+    Ring, metrics, poll_now, raise_usr1, spec, submitted, until, usr1_fd, within_a_turn,
+};
+use runtime::io::{AsyncFd, Interest};
+use runtime::{Fd, Runtime};
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::fs::inotify;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
+
+spec! {
+    async e1_what_nobody_drains_is_told_again_and_again;
+    async e1_every_byte_read_by_hand_is_told_and_no_report_is_stale;
+    async e1_an_attempt_that_would_block_is_waited_for_and_then_told;
+    async e1_an_edge_is_told_once_and_the_next_one_too;
+    async e1_an_edge_told_to_a_dropped_future_is_told_to_the_next;
+    async e2_interest_moves_from_writing_to_reading_to_none_without_a_stale_event;
+    async e3_a_closed_peer_is_readable_until_its_end_is_read_then_silent;
+    async e4_both_sockets_of_a_pair_are_filled_and_drained_in_order;
+    async e5_eight_watchers_of_a_closed_descriptor_are_silent_and_its_peer_hears;
+    async e5_a_descriptor_closed_behind_its_watchers_is_silent;
+    async e5_a_watch_that_is_dropped_or_given_back_holds_nothing;
+    e5_a_watch_dropped_outside_its_runtime_holds_nothing;
+    e6_two_runtimes_watch_one_descriptor_and_both_are_told;
+    e6_a_watcher_in_a_runtime_that_is_not_running_holds_nothing_back;
+    e6_a_watch_goes_on_in_another_runtime_of_its_thread;
+    async e7_an_eventfd_is_told;
+    async e7_a_timerfd_is_told;
+    async e7_inotify_is_told;
+    alone async e7_a_signalfd_is_told;
+    async e7_a_file_is_ready_always;
+    e9_a_descriptor_added_from_another_thread_in_mid_wait_is_told;
+    async e1_ten_thousand_events_for_nobody_are_one_note;
+    async e1_a_poll_that_a_full_queue_ends_is_armed_anew on tiny;
+}
+
+fn pair() -> (UnixStream, UnixStream) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    for end in [&ours, &theirs] {
+        end.set_nonblocking(true).unwrap();
+    }
+    (ours, theirs)
+}
+
+/// Writes until there is no room.
+fn fill(mut end: &UnixStream, mut next: impl FnMut() -> u8) -> Vec<u8> {
+    let mut sent = Vec::new();
+    loop {
+        let byte = next();
+        match end.write(&[byte; 64]) {
+            Ok(n) => sent.extend(std::iter::repeat_n(byte, n)),
+            Err(error) => {
+                assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+                return sent;
+            }
+        }
+    }
+}
+
+async fn e1_what_nobody_drains_is_told_again_and_again(_: Ring) {
+    let (ours, mut theirs) = pair();
+    let ours = AsyncFd::new(ours);
+    theirs.write_all(b"x").unwrap();
+    for _ in 0..100 {
+        assert!(ours.readable().await.unwrap().ready().is_readable());
+    }
+    for _ in 0..100 {
+        ours.readable().await.unwrap().retain_ready();
+    }
+}
+
+async fn e1_every_byte_read_by_hand_is_told_and_no_report_is_stale(_: Ring) {
+    let (ours, mut theirs) = pair();
+    let ours = AsyncFd::new(ours);
+    for round in 0..100 {
+        let bytes = round % 3 + 1;
+        for _ in 0..bytes {
+            theirs.write_all(b"x").unwrap();
+        }
+        for _ in 0..bytes {
+            let guard = ours.readable().await.unwrap();
+            // The guard does not hear of it: a report that was not true would fail here.
+            guard.inner().read_exact(&mut [0]).unwrap();
+        }
+        let mut next = ours.readable();
+        assert!(poll_now(&mut next).await.is_pending());
+        submitted().await;
+        submitted().await;
+        assert!(poll_now(&mut next).await.is_pending(), "stale");
+    }
+}
+
+async fn e1_an_attempt_that_would_block_is_waited_for_and_then_told(_: Ring) {
+    let (ours, mut theirs) = pair();
+    let ours = AsyncFd::new(ours);
+    let mut read = 0;
+    for _ in 0..100 {
+        theirs.write_all(b"xy").unwrap();
+        while read < 2 {
+            let mut guard = ours.readable().await.unwrap();
+            if let Ok(n) = guard.try_io(|ours| ours.inner().read(&mut [0])) {
+                read += n.unwrap();
+            }
+        }
+        read = 0;
+        let mut next = Box::pin(ours.async_io(Interest::READABLE, |mut ours| ours.read(&mut [0])));
+        assert!(poll_now(&mut next).await.is_pending());
+        submitted().await;
+        assert!(poll_now(&mut next).await.is_pending(), "nothing is there");
+        theirs.write_all(b"z").unwrap();
+        assert_eq!(next.await.unwrap(), 1);
+    }
+}
+
+async fn e1_an_edge_is_told_once_and_the_next_one_too(_: Ring) {
+    let (ours, mut theirs) = pair();
+    let ours = AsyncFd::edge_triggered(ours);
+    for round in 0..10 {
+        theirs.write_all(b"x").unwrap();
+        drop(ours.readable().await.unwrap());
+        let mut again = ours.readable();
+        assert!(poll_now(&mut again).await.is_pending());
+        submitted().await;
+        assert!(poll_now(&mut again).await.is_pending(), "round {round}");
+        // Unread bytes and all: a change is a change.
+        theirs.write_all(b"y").unwrap();
+        drop(again.await.unwrap());
+        let n = ours.async_io(Interest::READABLE, |mut ours| ours.read(&mut [0; 8]));
+        assert_eq!(n.await.unwrap(), 2);
+    }
+}
+
+async fn e1_an_edge_told_to_a_dropped_future_is_told_to_the_next(_: Ring) {
+    let (ours, mut theirs) = pair();
+    let ours = AsyncFd::edge_triggered(ours);
+    let mut dropped = ours.readable();
+    assert!(poll_now(&mut dropped).await.is_pending());
+    theirs.write_all(b"x").unwrap();
+    submitted().await;
+    submitted().await;
+    drop(dropped);
+    drop(within_a_turn(ours.readable()).await.unwrap());
+}
+
+async fn e2_interest_moves_from_writing_to_reading_to_none_without_a_stale_event(_: Ring) {
+    let (ours, mut theirs) = pair();
+    let ours = AsyncFd::new(ours);
+    for _ in 0..10 {
+        let ready = ours.writable().await.unwrap().ready();
+        assert!(ready.is_writable() && !ready.is_readable());
+        // Armed for both by now, and room to write all the time.
+        let mut readable = ours.readable();
+        assert!(poll_now(&mut readable).await.is_pending());
+        submitted().await;
+        assert!(poll_now(&mut readable).await.is_pending(), "stale");
+        theirs.write_all(b"x").unwrap();
+        let ready = readable.await.unwrap().ready();
+        assert!(ready.is_readable() && !ready.is_writable());
+        // Nobody is interested while more comes, and goes.
+        theirs.write_all(b"yz").unwrap();
+        submitted().await;
+        ours.inner().read_exact(&mut [0; 3]).unwrap();
+        let mut readable = ours.readable();
+        assert!(poll_now(&mut readable).await.is_pending());
+        submitted().await;
+        submitted().await;
+        assert!(poll_now(&mut readable).await.is_pending(), "stale");
+    }
+    assert_eq!(metrics().in_flight, 1, "one poll, whatever is asked");
+}
+
+async fn e3_a_closed_peer_is_readable_until_its_end_is_read_then_silent(_: Ring) {
+    let (ours, mut theirs) = pair();
+    let ours = AsyncFd::new(ours);
+    theirs.write_all(b"last words").unwrap();
+    drop(theirs);
+    let mut bytes = Vec::new();
+    loop {
+        let guard = ours.readable().await.unwrap();
+        assert!(guard.ready().is_readable() && guard.ready().is_read_closed());
+        let mut byte = [0];
+        if guard.inner().read(&mut byte).unwrap() == 0 {
+            break;
+        }
+        bytes.push(byte[0]);
+    }
+    assert_eq!(bytes, b"last words");
+    // The end stays readable for who asks; who does not ask hears nothing.
+    assert!(ours.readable().await.unwrap().ready().is_readable());
+    submitted().await;
+    let before = metrics().completions;
+    for _ in 0..10 {
+        submitted().await;
+    }
+    assert_eq!(metrics().completions, before + 10);
+    drop(ours);
+    submitted().await;
+    assert_eq!(metrics().in_flight, 0);
+}
+
+async fn e4_both_sockets_of_a_pair_are_filled_and_drained_in_order(_: Ring) {
+    let (a, b) = pair();
+    let mut counter = 0u8;
+    let mut next = || {
+        counter = counter.wrapping_add(1);
+        counter
+    };
+    let sent = [fill(&a, &mut next), fill(&b, &mut next)];
+    let (a, b) = (Rc::new(AsyncFd::new(a)), Rc::new(AsyncFd::new(b)));
+    for end in [&a, &b] {
+        let mut writable = end.writable();
+        assert!(poll_now(&mut writable).await.is_pending());
+        submitted().await;
+        assert!(poll_now(&mut writable).await.is_pending(), "it is full");
+    }
+    // Each end is drained while the other waits for room.
+    let drain = |end: Rc<AsyncFd<UnixStream>>, len: usize| {
+        runtime::spawn(async move {
+            let mut got = Vec::new();
+            while got.len() < len {
+                let mut buf = [0; 1000];
+                let read = end.async_io(Interest::READABLE, |mut end| end.read(&mut buf));
+                let n = read.await.unwrap();
+                got.extend_from_slice(&buf[..n]);
+            }
+            got
+        })
+    };
+    let room = |end: Rc<AsyncFd<UnixStream>>| {
+        runtime::spawn(async move { end.writable().await.unwrap().ready().is_writable() })
+    };
+    let rooms = [room(a.clone()), room(b.clone())];
+    let drained = [drain(b, sent[0].len()), drain(a, sent[1].len())];
+    for (task, sent) in drained.into_iter().zip(sent) {
+        assert_eq!(task.await.unwrap(), sent);
+    }
+    for room in rooms {
+        assert!(room.await.unwrap());
+    }
+}
+
+/// The peer of a socket that is closed for good hears of it at once.
+async fn assert_hears(peer: &AsyncFd<UnixStream>) {
+    let both = Interest::READABLE | Interest::WRITABLE;
+    let ready = peer.ready(both).await.unwrap().ready();
+    assert!(ready.is_readable() && ready.is_writable() && ready.is_write_closed());
+}
+
+async fn e5_eight_watchers_of_a_closed_descriptor_are_silent_and_its_peer_hears(_: Ring) {
+    let (ours, theirs) = pair();
+    let peer = AsyncFd::new(theirs);
+    assert!(!peer.writable().await.unwrap().ready().is_write_closed());
+    let ours = Rc::new(ours);
+    let told = Rc::new(Cell::new(0));
+    let watchers: Vec<_> = (0..8)
+        .map(|_| {
+            let (watch, told) = (AsyncFd::new(ours.clone()), told.clone());
+            runtime::spawn(async move {
+                let _ = watch.readable().await;
+                told.set(told.get() + 1);
+            })
+        })
+        .collect();
+    submitted().await;
+    assert_eq!(metrics().in_flight, 9);
+    // The owner closes it: what watches goes first.
+    for watcher in watchers {
+        watcher.abort();
+        assert!(watcher.await.unwrap_err().is_cancelled());
+    }
+    drop(ours);
+    assert_hears(&peer).await;
+    submitted().await;
+    assert_eq!(told.get(), 0);
+    // The peer's, if a full queue has not ended that.
+    assert!(metrics().in_flight <= 1);
+}
+
+async fn e5_a_descriptor_closed_behind_its_watchers_is_silent(_: Ring) {
+    let (ours, theirs) = pair();
+    let peer = AsyncFd::new(theirs);
+    let ours = Rc::new(Fd::new(ours.into()));
+    let watches: Vec<_> = (0..8).map(|_| AsyncFd::new(ours.clone())).collect();
+    let mut waits: Vec<_> = watches.iter().map(AsyncFd::readable).collect();
+    for wait in &mut waits {
+        assert!(poll_now(wait).await.is_pending());
+    }
+    submitted().await;
+    let before = metrics().completions;
+    ours.close().await.unwrap();
+    submitted().await;
+    // The close and the two entries of ours that do nothing: no watcher was told anything.
+    assert_eq!(metrics().completions, before + 2);
+    drop(waits);
+    drop(watches);
+    assert_hears(&peer).await;
+}
+
+async fn e5_a_watch_that_is_dropped_or_given_back_holds_nothing(_: Ring) {
+    for give_back in [false, true] {
+        let (ours, theirs) = pair();
+        let ours = AsyncFd::new(ours);
+        let mut wait = ours.readable();
+        assert!(poll_now(&mut wait).await.is_pending());
+        submitted().await;
+        drop(wait);
+        if give_back {
+            drop(ours.into_inner());
+        } else {
+            drop(ours);
+        }
+        // No turn of the loop in between.
+        assert_eq!((&theirs).read(&mut [0]).unwrap(), 0);
+    }
+    // The same before the kernel has heard of the poll.
+    let (ours, theirs) = pair();
+    let ours = AsyncFd::new(ours);
+    assert!(poll_now(&mut ours.readable()).await.is_pending());
+    drop(ours);
+    assert_eq!((&theirs).read(&mut [0]).unwrap(), 0);
+    submitted().await;
+    assert_eq!(metrics().live, 0);
+}
+
+fn e5_a_watch_dropped_outside_its_runtime_holds_nothing(ring: Ring) {
+    let runtime = ring.runtime();
+    let (ours, theirs) = pair();
+    let ours = AsyncFd::new(ours);
+    runtime.block_on(async {
+        assert!(poll_now(&mut ours.readable()).await.is_pending());
+        submitted().await;
+    });
+    drop(ours);
+    assert_eq!((&theirs).read(&mut [0]).unwrap(), 0);
+    let (ours, theirs) = pair();
+    let ours = AsyncFd::new(ours);
+    runtime.block_on(async { assert!(poll_now(&mut ours.readable()).await.is_pending()) });
+    drop(runtime);
+    drop(ours);
+    assert_eq!((&theirs).read(&mut [0]).unwrap(), 0);
+}
+
+fn e6_two_runtimes_watch_one_descriptor_and_both_are_told(ring: Ring) {
+    let (ours, mut theirs) = pair();
+    let ours = Arc::new(ours);
+    let (waits, waiting) = mpsc::channel();
+    let threads: Vec<_> = (0..2)
+        .map(|_| {
+            let (ours, waits) = (ours.clone(), waits.clone());
+            std::thread::spawn(move || {
+                ring.block_on(|_| async move {
+                    let ours = AsyncFd::new(ours);
+                    let mut wait = ours.readable();
+                    assert!(poll_now(&mut wait).await.is_pending());
+                    submitted().await;
+                    waits.send(()).unwrap();
+                    assert!(wait.await.unwrap().ready().is_readable());
+                });
+            })
+        })
+        .collect();
+    for _ in 0..2 {
+        waiting.recv().unwrap();
+    }
+    theirs.write_all(b"x").unwrap();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
+
+fn e6_a_watcher_in_a_runtime_that_is_not_running_holds_nothing_back(ring: Ring) {
+    let (ours, mut theirs) = pair();
+    let ours = Rc::new(ours);
+    let idle = ring.runtime();
+    let idler = AsyncFd::new(ours.clone());
+    idle.block_on(async {
+        assert!(poll_now(&mut idler.readable()).await.is_pending());
+        submitted().await;
+    });
+    let busy = ring.runtime();
+    for _ in 0..100 {
+        busy.block_on(async {
+            let watch = AsyncFd::new(ours.clone());
+            theirs.write_all(b"x").unwrap();
+            let guard = watch.readable().await.unwrap();
+            guard.inner().as_ref().read_exact(&mut [0]).unwrap();
+        });
+    }
+    theirs.write_all(b"x").unwrap();
+    // It has missed nothing either.
+    idle.block_on(async { assert!(idler.readable().await.unwrap().ready().is_readable()) });
+}
+
+fn e6_a_watch_goes_on_in_another_runtime_of_its_thread(ring: Ring) {
+    let (ours, mut theirs) = pair();
+    let ours = AsyncFd::new(ours);
+    let (first, second) = (ring.runtime(), ring.runtime());
+    let wait = |runtime: &Runtime, theirs: &mut UnixStream| {
+        runtime.block_on(async {
+            let mut wait = ours.readable();
+            assert!(poll_now(&mut wait).await.is_pending());
+            submitted().await;
+            theirs.write_all(b"x").unwrap();
+            wait.await.unwrap().inner().read_exact(&mut [0]).unwrap();
+        });
+    };
+    wait(&first, &mut theirs);
+    wait(&second, &mut theirs);
+    wait(&first, &mut theirs);
+    drop(first);
+    wait(&second, &mut theirs);
+    drop(ours);
+}
+
+async fn e7_an_eventfd_is_told(_: Ring) {
+    let counter = AsyncFd::new(eventfd(0, EventfdFlags::NONBLOCK).unwrap());
+    for round in 1..=10u64 {
+        let mut wait = counter.readable();
+        assert!(poll_now(&mut wait).await.is_pending());
+        submitted().await;
+        for _ in 0..round {
+            rustix::io::write(counter.inner(), &1u64.to_ne_bytes()).unwrap();
+        }
+        let mut count = [0; 8];
+        let mut guard = wait.await.unwrap();
+        let read = guard.try_io(|fd| Ok(rustix::io::read(fd.inner(), &mut count)?));
+        assert_eq!(read.unwrap().unwrap(), 8);
+        assert_eq!(u64::from_ne_bytes(count), round);
+        assert!(counter.writable().await.unwrap().ready().is_writable());
+    }
+}
+
+async fn e7_a_timerfd_is_told(_: Ring) {
+    let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK).unwrap();
+    let every = Timespec {
+        tv_sec: 0,
+        tv_nsec: 500_000,
+    };
+    let times = Itimerspec {
+        it_interval: every,
+        it_value: every,
+    };
+    timerfd_settime(&timer, TimerfdTimerFlags::empty(), &times).unwrap();
+    let timer = AsyncFd::new(timer);
+    for _ in 0..5 {
+        let mut ticks = [0; 8];
+        let read = timer.async_io(Interest::READABLE, |fd| {
+            Ok(rustix::io::read(fd, &mut ticks)?)
+        });
+        assert_eq!(read.await.unwrap(), 8);
+        assert!(u64::from_ne_bytes(ticks) >= 1);
+    }
+}
+
+async fn e7_inotify_is_told(ring: Ring) {
+    let name = format!("annulet-e7-{}-{}", std::process::id(), ring.name);
+    let dir = std::env::temp_dir().join(name);
+    std::fs::create_dir(&dir).unwrap();
+    let watch = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
+    inotify::add_watch(&watch, &dir, inotify::WatchFlags::CREATE).unwrap();
+    let watch = AsyncFd::new(watch);
+    for n in 0..10 {
+        let mut wait = watch.readable();
+        assert!(poll_now(&mut wait).await.is_pending());
+        submitted().await;
+        std::fs::write(dir.join(format!("{n}")), "").unwrap();
+        let guard = wait.await.unwrap();
+        let mut buf = [std::mem::MaybeUninit::uninit(); 512];
+        let mut events = inotify::Reader::new(guard.inner(), &mut buf);
+        let event = events.next().unwrap();
+        let name = event.file_name().unwrap().to_str().unwrap();
+        assert_eq!(name, format!("{n}"));
+    }
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
+async fn e7_a_signalfd_is_told(_: Ring) {
+    let signals = AsyncFd::new(usr1_fd());
+    for _ in 0..10 {
+        let mut wait = signals.readable();
+        assert!(poll_now(&mut wait).await.is_pending());
+        submitted().await;
+        raise_usr1();
+        let mut guard = wait.await.unwrap();
+        let mut info = [0; 128];
+        let read = guard.try_io(|fd| Ok(rustix::io::read(fd.inner(), &mut info)?));
+        assert_eq!(read.unwrap().unwrap(), 128);
+        assert_eq!(u32::from_ne_bytes(info[..4].try_into().unwrap()), 10);
+    }
+}
+
+async fn e7_a_file_is_ready_always(_: Ring) {
+    // As with poll(2), and unlike with epoll, a file is ready always.
+    let file = AsyncFd::new(std::fs::File::open("/proc/self/exe").unwrap());
+    for _ in 0..3 {
+        assert!(file.readable().await.unwrap().ready().is_readable());
+    }
+}
+
+fn e9_a_descriptor_added_from_another_thread_in_mid_wait_is_told(ring: Ring) {
+    let runtime = ring.runtime();
+    let handle = runtime.handle();
+    let (ours, mut theirs) = pair();
+    let (waits, waiting) = mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        waiting.recv().unwrap();
+        let read = handle.spawn_with(move || async move {
+            let ours = AsyncFd::new(ours);
+            let mut byte = [0];
+            let read = ours.async_io(Interest::READABLE, |mut ours| ours.read(&mut byte));
+            assert_eq!(read.await.unwrap(), 1);
+            byte[0]
+        });
+        theirs.write_all(b"!").unwrap();
+        read
+    });
+    runtime.block_on(async {
+        let (end, ended) = (Rc::new(RefCell::new(None)), Rc::new(Cell::new(false)));
+        let done = ended.clone();
+        let slot = end.clone();
+        // The thread sleeps in the kernel when the other one begins: nothing but that will wake it.
+        waits.send(()).unwrap();
+        let joined = runtime::task::spawn_blocking(move || thread.join().unwrap());
+        let task = runtime::spawn(async move {
+            *slot.borrow_mut() = Some(joined.await.unwrap().await.unwrap());
+            done.set(true);
+        });
+        task.await.unwrap();
+        assert!(ended.get());
+        assert_eq!(end.take(), Some(b'!'));
+    });
+}
+
+async fn e1_ten_thousand_events_for_nobody_are_one_note(_: Ring) {
+    let counter = AsyncFd::edge_triggered(eventfd(0, EventfdFlags::NONBLOCK).unwrap());
+    let mut wait = pin!(counter.readable());
+    assert!(poll_now(&mut wait).await.is_pending());
+    for _ in 0..10_000 {
+        rustix::io::write(counter.inner(), &1u64.to_ne_bytes()).unwrap();
+        submitted().await;
+    }
+    assert!(poll_now(&mut wait).await.is_ready());
+    assert!(poll_now(&mut counter.readable()).await.is_pending());
+}
+
+async fn e1_a_poll_that_a_full_queue_ends_is_armed_anew(_: Ring) {
+    let counters: Vec<_> = (0..100)
+        .map(|_| AsyncFd::new(eventfd(0, EventfdFlags::NONBLOCK).unwrap()))
+        .collect();
+    for _ in 0..20 {
+        let mut waits: Vec<_> = counters.iter().map(AsyncFd::readable).collect();
+        for wait in &mut waits {
+            assert!(poll_now(wait).await.is_pending());
+        }
+        submitted().await;
+        for counter in &counters {
+            rustix::io::write(counter.inner(), &1u64.to_ne_bytes()).unwrap();
+        }
+        for wait in waits {
+            let mut guard = wait.await.unwrap();
+            let read = guard
+                .try_io(|fd: &AsyncFd<OwnedFd>| Ok(rustix::io::read(fd.inner(), &mut [0; 8])?));
+            assert_eq!(read.unwrap().unwrap(), 8);
+        }
+    }
+    until(|| metrics().in_flight <= counters.len()).await;
+}
