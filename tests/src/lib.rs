@@ -1,4 +1,5 @@
 //! The harness of the spec suite. The suite itself is in `tests/spec/`, a module a section of the specification.
+//! What every operation must stand is in `tests/ops/`: a new operation is listed there.
 //!
 //! # Writing a scenario
 //!
@@ -60,9 +61,11 @@
 //! | `process.rs` | what this process holds: descriptors, threads, memory |
 //! | `sockets.rs` | what scenarios do their I/O on |
 //! | `canary.rs` | buffers that tell of a write after they were freed |
+//! | `counting.rs` | an allocator that counts |
 //! | `fork.rs` | a forked child; a thread that handles signals |
 
 mod canary;
+mod counting;
 mod fork;
 mod order;
 mod process;
@@ -71,6 +74,7 @@ mod run;
 mod sockets;
 
 pub use canary::{Arena, Canary};
+pub use counting::{Counting, allocations};
 pub use fork::{block_usr1, in_fork, raise_usr1, send_usr1, usr1_fd, wait_for_usr1};
 pub use order::{
     closed_elsewhere, driver, metrics, poll_now, poll_once, submitted, until, within_a_turn,

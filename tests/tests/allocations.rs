@@ -3,11 +3,11 @@
 //! Counted by the process's allocator, a thread at a time. What is done a few hundred times first makes room for all
 //! that comes after; then a few hundred more may not allocate once.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::time::Duration;
 
-use annulet_tests::{Ring, metrics, pipe, poll_now, socket_pair, spec, submitted, until};
+use annulet_tests::{
+    Counting, Ring, allocations, metrics, pipe, poll_now, socket_pair, spec, submitted, until,
+};
 use runtime::net::{TcpListener, TcpStream};
 use runtime::time::sleep;
 use runtime::{Fd, Op, op};
@@ -27,49 +27,6 @@ spec! {
     async a_queued_receive_allocates_nothing;
 }
 
-struct Counting;
-
-thread_local! {
-    /// No destructor and nothing lazy: it must not allocate itself.
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-#[allow(
-    unsafe_code,
-    reason = "an allocator is unsafe to write; this one hands everything on and counts"
-)]
-mod allocator {
-    use super::{ALLOCATIONS, Counting, GlobalAlloc, Layout, System};
-
-    fn count() {
-        // Zero once the thread is ending: nobody asks then.
-        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
-    }
-
-    // SAFETY: the system's allocator does it all; the callers' promises to this one are promises to that.
-    unsafe impl GlobalAlloc for Counting {
-        unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-            count();
-            // SAFETY: as for the whole.
-            unsafe { System.alloc(layout) }
-        }
-        unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-            count();
-            // SAFETY: as for the whole.
-            unsafe { System.alloc_zeroed(layout) }
-        }
-        unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-            count();
-            // SAFETY: as for the whole.
-            unsafe { System.realloc(block, layout, size) }
-        }
-        unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-            // SAFETY: as for the whole.
-            unsafe { System.dealloc(block, layout) }
-        }
-    }
-}
-
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
@@ -80,12 +37,11 @@ async fn allocates_nothing(mut round: impl AsyncFnMut(usize)) {
     for n in 0..ROUNDS {
         round(n).await;
     }
-    let before = ALLOCATIONS.get();
+    let before = allocations();
     for n in 0..ROUNDS {
         round(n).await;
     }
-    let allocations = ALLOCATIONS.get() - before;
-    assert_eq!(allocations, 0, "allocations in {ROUNDS} rounds");
+    assert_eq!(allocations() - before, 0, "allocations in {ROUNDS} rounds");
 }
 
 async fn a_nop_and_a_sleep_allocate_nothing(_: Ring) {

@@ -1,0 +1,134 @@
+//! Operations on pipes and at a descriptor's own position.
+
+use std::fs::File;
+use std::io::{PipeReader, PipeWriter, Read, Write};
+
+use annulet_tests::Canary;
+use runtime::{Fd, Op, op};
+use rustix::pipe::fcntl_setpipe_size;
+
+use crate::case::{Case, LEN, SENT, blocked, operations};
+
+operations! {
+    read: Read;
+    read_exact: ReadExact;
+    readv: Readv;
+    write: Write;
+    write_all: WriteAll;
+    writev: Writev;
+}
+
+/// A descriptor that is no socket.
+pub(crate) const NOT_A_SOCKET: fn() -> Fd =
+    || Fd::new(File::open("/dev/null").expect("there is one").into());
+
+/// Our reading end, their writing end.
+type Reading = (Fd, PipeWriter);
+
+fn reading() -> Reading {
+    let (ours, theirs) = std::io::pipe().expect("a pipe");
+    (Fd::new(ours.into()), theirs)
+}
+
+/// Ours cannot be read from.
+fn unreadable() -> Reading {
+    let (_, writer) = std::io::pipe().expect("a pipe");
+    (Fd::new(writer.into()), std::io::pipe().expect("a pipe").1)
+}
+
+fn write_to((_, theirs): &Reading) {
+    let mut theirs = theirs;
+    theirs.write_all(&SENT).expect("there is room");
+}
+
+/// Our writing end, their reading end.
+type Writing = (Fd, PipeReader);
+
+/// What a pipe with room for a page holds.
+const PAGE: usize = 4096;
+
+fn full() -> Writing {
+    let (theirs, mut ours) = std::io::pipe().expect("a pipe");
+    fcntl_setpipe_size(&ours, PAGE).expect("as small as they come");
+    ours.write_all(&[0; PAGE]).expect("there is room");
+    (Fd::new(ours.into()), theirs)
+}
+
+/// Ours cannot be written to.
+fn unwritable() -> Writing {
+    let (reader, _) = std::io::pipe().expect("a pipe");
+    (Fd::new(reader.into()), std::io::pipe().expect("a pipe").0)
+}
+
+fn drain((_, theirs): &Writing) {
+    let mut theirs = theirs;
+    theirs.read_exact(&mut [0; PAGE]).expect("it is full");
+}
+
+fn read() -> Case<Reading, Op<op::Read<Canary>>> {
+    blocked(
+        reading,
+        |(ours, _), arena| Op::on(ours, op::Read::new(arena.take())),
+        write_to,
+    )
+    .on(|(ours, _)| ours)
+    .gives(|(result, buf)| result.as_ref().is_ok_and(|n| *n == LEN) && buf[..] == SENT)
+    .fails(libc::EBADF, unreadable)
+    .runs_on()
+}
+
+fn read_exact() -> Case<Reading, Op<op::ReadExact<Canary>>> {
+    blocked(
+        reading,
+        |(ours, _), arena| Op::on(ours, op::ReadExact::new(arena.take())),
+        write_to,
+    )
+    .on(|(ours, _)| ours)
+    .gives(|(_, buf)| buf[..] == SENT)
+    .fails(libc::EBADF, unreadable)
+    .runs_on()
+}
+
+fn readv() -> Case<Reading, Op<op::Readv<[Canary; 2]>>> {
+    blocked(
+        reading,
+        |(ours, _), arena| Op::on(ours, op::Readv::new([arena.take(), arena.take()])),
+        write_to,
+    )
+    .on(|(ours, _)| ours)
+    .gives(|(result, [buf, _])| result.as_ref().is_ok_and(|n| *n == LEN) && buf[..] == SENT)
+    .fails(libc::EBADF, unreadable)
+    .runs_on()
+}
+
+fn write() -> Case<Writing, Op<op::Write<Canary>>> {
+    blocked(
+        full,
+        |(ours, _), arena| Op::on(ours, op::Write::new(arena.take())),
+        drain,
+    )
+    .on(|(ours, _)| ours)
+    .gives(|(result, _)| result.as_ref().is_ok_and(|n| *n == LEN))
+    .fails(libc::EBADF, unwritable)
+}
+
+fn write_all() -> Case<Writing, Op<op::WriteAll<Canary>>> {
+    blocked(
+        full,
+        |(ours, _), arena| Op::on(ours, op::WriteAll::new(arena.take())),
+        drain,
+    )
+    .on(|(ours, _)| ours)
+    .fails(libc::EBADF, unwritable)
+}
+
+fn writev() -> Case<Writing, Op<op::Writev<[Canary; 2]>>> {
+    blocked(
+        full,
+        |(ours, _), arena| Op::on(ours, op::Writev::new([arena.take(), arena.take()])),
+        drain,
+    )
+    .on(|(ours, _)| ours)
+    .gives(|(result, _)| result.as_ref().is_ok_and(|n| *n == 2 * LEN))
+    .fails(libc::EBADF, unwritable)
+}

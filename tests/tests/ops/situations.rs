@@ -1,0 +1,576 @@
+//! What may happen to an operation, and what must be true then.
+
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use annulet_tests::{
+    Arena, Ring, allocations, fds, give_time, metrics, poll_now, submitted, until,
+};
+use runtime::op::Operation;
+use runtime::{CancelReport, CancelToken, Op, is_cancelled, op};
+
+use crate::case::{Case, Completes, LEN, Outcome, Subject};
+
+/// Buffers in the arena; more than any situation uses at once.
+const BUFFERS: usize = 64;
+/// How long they may take all together; a hang is a busy loop.
+const LIMIT: Duration = Duration::from_secs(30);
+const MINUTE: Duration = Duration::from_secs(60);
+const MOMENT: Duration = Duration::from_micros(200);
+
+/// Returns when all but `before` operations and deadlines have ended.
+async fn landed(before: usize) {
+    until(|| metrics().in_flight <= before).await;
+}
+
+impl<W: 'static, F: Subject> Case<W, F> {
+    /// All situations, one after the other. `name` is the operation's type.
+    ///
+    /// # Panics
+    ///
+    /// If the operation does not hold in one of them.
+    pub(crate) fn run(self, ring: Ring, name: &str) {
+        let named = std::any::type_name::<F::Operation>();
+        let named = named
+            .split('<')
+            .next()
+            .and_then(|path| path.rsplit("::").next());
+        assert_eq!(named, Some(name), "listed under a wrong name");
+        give_time(LIMIT);
+        // What is opened once and for all.
+        ring.block_on(async |_| submitted().await);
+
+        self.within(ring, "it completes", Self::completes);
+        self.within(ring, "dropped before its first poll", Self::dropped_idle);
+        self.within(ring, "dropped when it is staged", Self::dropped_staged);
+        self.within(
+            ring,
+            "dropped behind a full queue",
+            Self::dropped_in_backlog,
+        );
+        self.within(
+            ring,
+            "dropped when the kernel has it",
+            Self::dropped_submitted,
+        );
+        self.within(
+            ring,
+            "dropped as its completion lands",
+            Self::dropped_as_it_lands,
+        );
+        self.within(ring, "its deadline passes", Self::timed_out);
+        self.within(
+            ring,
+            "a deadline beside its completion",
+            Self::deadline_beside_completion,
+        );
+        self.within(ring, "cancelled by a token", Self::cancelled);
+        self.within(
+            ring,
+            "cancelled before its first poll",
+            Self::cancelled_idle,
+        );
+        self.within(ring, "its descriptor is closed", Self::closed);
+        self.within(ring, "its world is dropped", Self::world_dropped);
+        self.within(ring, "queued behind another", Self::queued);
+        self.within(ring, "polled by another task", Self::moved_to_a_task);
+        self.within(ring, "the kernel fails it", Self::failed);
+        self.within(ring, "again and again", Self::allocates_nothing);
+        self.around(ring, "its runtime is dropped", Self::runtime_dropped);
+        self.around(
+            ring,
+            "its runtime is dropped, and it with it",
+            Self::task_dropped,
+        );
+        self.around(ring, "the kernel lacks its opcode", Self::opcode_missing);
+        // Last: what it leaks stays.
+        self.forgotten(ring);
+    }
+
+    /// A situation inside a runtime.
+    fn within(&self, ring: Ring, name: &'static str, situation: impl AsyncFnOnce(&Self, &Arena)) {
+        self.around(ring, name, |case, ring, arena| {
+            ring.block_on(|_| situation(case, arena));
+        });
+    }
+
+    /// A situation that builds its runtime itself.
+    fn around(&self, ring: Ring, name: &'static str, situation: impl FnOnce(&Self, Ring, &Arena)) {
+        // Seen if it fails, or hangs.
+        println!("{name}");
+        let before = fds();
+        let arena = Arena::new(BUFFERS, LEN);
+        situation(self, ring, &arena);
+        assert_eq!(arena.freed(), BUFFERS, "not every buffer was given up once");
+        assert_eq!(arena.spoiled(), 0, "a freed buffer was written to");
+        assert_eq!(fds(), before, "descriptors are not as before");
+    }
+
+    fn op(&self, world: &W, arena: &Arena) -> F {
+        (self.make)(world, arena)
+    }
+
+    fn event(&self, world: &W) {
+        if let Completes::By(event) = self.completes {
+            event(world);
+        }
+    }
+
+    fn is_instant(&self) -> bool {
+        matches!(self.completes, Completes::Itself)
+    }
+
+    fn check(&self, output: &F::Output) {
+        if let Some(error) = output.error() {
+            panic!("it failed: {error:?}");
+        }
+        assert!((self.gives)(output), "it completed with something else");
+    }
+
+    /// Another operation in the same world finds what the event brought.
+    async fn goes_on(&self, world: W, arena: &Arena) {
+        let world = if self.once {
+            drop(world);
+            let world = (self.world)();
+            self.event(&world);
+            world
+        } else {
+            world
+        };
+        if !matches!(self.completes, Completes::Never) {
+            self.check(&self.op(&world, arena).await);
+        }
+    }
+
+    /// After an operation whose future was dropped, perhaps with a completion that was on its way.
+    async fn goes_on_after_drop(&self, world: W, arena: &Arena, before: usize) {
+        if self.runs_on && !self.is_instant() {
+            submitted().await;
+            assert_eq!(
+                metrics().in_flight,
+                before + 1,
+                "it was not to be cancelled"
+            );
+        } else {
+            landed(before).await;
+        }
+        self.event(&world);
+        self.goes_on(world, arena).await;
+    }
+
+    async fn completes(&self, arena: &Arena) {
+        let world = (self.world)();
+        let mut op = self.op(&world, arena);
+        assert!(
+            poll_now(&mut op).await.is_pending(),
+            "it did not go to the ring"
+        );
+        submitted().await;
+        if !self.is_instant() {
+            assert!(
+                poll_now(&mut op).await.is_pending(),
+                "nothing has happened yet"
+            );
+        }
+        if !matches!(self.completes, Completes::Never) {
+            self.event(&world);
+            self.check(&op.await);
+        }
+    }
+
+    async fn dropped_idle(&self, arena: &Arena) {
+        let world = (self.world)();
+        let before = metrics();
+        drop(self.op(&world, arena));
+        assert_eq!(
+            (metrics().staged, metrics().live),
+            (before.staged, before.live)
+        );
+        self.event(&world);
+        self.goes_on(world, arena).await;
+    }
+
+    async fn dropped_staged(&self, arena: &Arena) {
+        let world = (self.world)();
+        let before = metrics().in_flight;
+        let mut op = self.op(&world, arena);
+        assert!(poll_now(&mut op).await.is_pending());
+        drop(op);
+        self.goes_on_after_drop(world, arena, before).await;
+    }
+
+    async fn dropped_in_backlog(&self, arena: &Arena) {
+        let world = (self.world)();
+        let before = metrics().in_flight;
+        let mut nops: Vec<_> = (0..20).map(|_| Op::new(op::Nop::new())).collect();
+        for nop in &mut nops {
+            assert!(poll_now(nop).await.is_pending());
+        }
+        let mut op = self.op(&world, arena);
+        assert!(poll_now(&mut op).await.is_pending());
+        drop(op);
+        for nop in nops {
+            nop.await.unwrap();
+        }
+        self.goes_on_after_drop(world, arena, before).await;
+    }
+
+    async fn dropped_submitted(&self, arena: &Arena) {
+        let world = (self.world)();
+        let before = metrics().in_flight;
+        let mut op = self.op(&world, arena);
+        assert!(poll_now(&mut op).await.is_pending());
+        submitted().await;
+        drop(op);
+        self.goes_on_after_drop(world, arena, before).await;
+    }
+
+    async fn dropped_as_it_lands(&self, arena: &Arena) {
+        if matches!(self.completes, Completes::Never) {
+            return;
+        }
+        let world = (self.world)();
+        let before = metrics().in_flight;
+        let mut op = self.op(&world, arena);
+        assert!(poll_now(&mut op).await.is_pending());
+        submitted().await;
+        let landed_before = metrics().completions;
+        self.event(&world);
+        if !self.is_instant() {
+            // One of them is the operation's; a multishot one stays in flight.
+            until(|| metrics().completions > landed_before).await;
+        } else {
+            landed(before).await;
+        }
+        drop(op);
+        landed(before).await;
+        if self.loses {
+            self.event(&world);
+        }
+        self.goes_on(world, arena).await;
+    }
+
+    async fn timed_out(&self, arena: &Arena) {
+        let world = (self.world)();
+        let before = metrics().in_flight;
+        if self.is_instant() {
+            if let Some(op) = self.op(&world, arena).limited(MINUTE) {
+                self.check(&op.await);
+            }
+        } else if !self.deaf_to_deadlines
+            && let Some(op) = self.op(&world, arena).limited(MOMENT)
+        {
+            let output = op.await;
+            let error = output.error().expect("nothing completes it");
+            assert_eq!(error.kind(), ErrorKind::TimedOut, "{error:?}");
+            drop(output);
+            self.event(&world);
+            self.goes_on(world, arena).await;
+        }
+        landed(before).await;
+    }
+
+    async fn deadline_beside_completion(&self, arena: &Arena) {
+        if self.deaf_to_deadlines || matches!(self.completes, Completes::Never) {
+            return;
+        }
+        for micros in 0..16 {
+            let world = (self.world)();
+            let before = metrics().in_flight;
+            let Some(mut op) = self
+                .op(&world, arena)
+                .limited(Duration::from_micros(micros * 4))
+            else {
+                return;
+            };
+            assert!(poll_now(&mut op).await.is_pending());
+            self.event(&world);
+            let output = op.await;
+            match output.error() {
+                None => self.check(&output),
+                Some(error) => {
+                    assert_eq!(error.kind(), ErrorKind::TimedOut, "{error:?}");
+                    // What came is there still.
+                    if !self.loses {
+                        self.goes_on(world, arena).await;
+                    }
+                }
+            }
+            landed(before).await;
+        }
+    }
+
+    async fn cancelled(&self, arena: &Arena) {
+        let world = (self.world)();
+        let token = CancelToken::new();
+        let Some(mut op) = self.op(&world, arena).cancelled_by(&token) else {
+            return;
+        };
+        assert!(poll_now(&mut op).await.is_pending());
+        submitted().await;
+        let CancelReport {
+            cancelled,
+            completed,
+        } = token.cancel().await;
+        let output = op.await;
+        if self.is_instant() {
+            assert!(cancelled + completed <= 1);
+            match output.error() {
+                None => self.check(&output),
+                Some(error) => assert!(is_cancelled(error), "{error:?}"),
+            }
+            return;
+        }
+        assert_eq!((cancelled, completed), (1, 0));
+        let error = output.error().expect("nothing completes it");
+        assert!(is_cancelled(error), "{error:?}");
+        drop(output);
+        self.event(&world);
+        self.goes_on(world, arena).await;
+    }
+
+    async fn cancelled_idle(&self, arena: &Arena) {
+        let world = (self.world)();
+        let token = CancelToken::new();
+        let Some(op) = self.op(&world, arena).cancelled_by(&token) else {
+            return;
+        };
+        let staged = metrics().staged;
+        token.cancel().await;
+        let output = op.await;
+        let error = output.error().expect("it was cancelled");
+        assert!(is_cancelled(error), "{error:?}");
+        assert_eq!(metrics().staged, staged);
+        drop(output);
+        self.event(&world);
+        self.goes_on(world, arena).await;
+    }
+
+    async fn closed(&self, arena: &Arena) {
+        let Some(fd) = self.fd else {
+            return;
+        };
+        let world = (self.world)();
+        let mut op = self.op(&world, arena);
+        assert!(poll_now(&mut op).await.is_pending());
+        submitted().await;
+        let close = fd(&world).close();
+        let output = op.await;
+        match output.error() {
+            None if self.is_instant() => self.check(&output),
+            None => panic!("it completed, with nothing to complete it"),
+            Some(error) => assert!(is_cancelled(error), "{error:?}"),
+        }
+        close.await.unwrap();
+        // And it is not begun any more.
+        let staged = metrics().staged;
+        let output = self.op(&world, arena).await;
+        let error = output.error().expect("the descriptor is closed");
+        assert_eq!(error.raw_os_error(), Some(libc::EBADF), "{error:?}");
+        assert_eq!(metrics().staged, staged);
+    }
+
+    async fn world_dropped(&self, arena: &Arena) {
+        if self.fd.is_none() {
+            return;
+        }
+        let world = (self.world)();
+        let before = metrics().in_flight;
+        let mut op = self.op(&world, arena);
+        assert!(poll_now(&mut op).await.is_pending());
+        submitted().await;
+        drop(world);
+        // Cancelled; or it heard first that its peer was gone.
+        drop(op.await);
+        landed(before).await;
+    }
+
+    /// Two on one descriptor, where they follow one another: the second is given up in each way there is.
+    async fn queued(&self, arena: &Arena) {
+        let world = (self.world)();
+        let before = metrics().in_flight;
+        let mut first = self.op(&world, arena);
+        assert!(poll_now(&mut first).await.is_pending());
+        submitted().await;
+        let mut second = self.op(&world, arena);
+        let polled = poll_now(&mut second).await;
+        submitted().await;
+        let queues = polled.is_pending() && metrics().in_flight == before + 1;
+        drop(second);
+        if self.is_instant() || !queues {
+            return;
+        }
+        let token = CancelToken::new();
+        let late = self.op(&world, arena).limited(MOMENT);
+        let given_up = self.op(&world, arena).cancelled_by(&token);
+        if let (Some(late), Some(mut given_up)) = (late, given_up) {
+            let output = late.await;
+            let error = output.error().expect("the first is in its way");
+            assert_eq!(error.kind(), ErrorKind::TimedOut, "{error:?}");
+            assert!(poll_now(&mut given_up).await.is_pending());
+            token.cancel().await;
+            let output = given_up.await;
+            let error = output.error().expect("the first is in its way");
+            assert!(is_cancelled(error), "{error:?}");
+        }
+        assert!(poll_now(&mut first).await.is_pending());
+        self.event(&world);
+        if !matches!(self.completes, Completes::Never) {
+            self.check(&first.await);
+        }
+    }
+
+    async fn moved_to_a_task(&self, arena: &Arena) {
+        if matches!(self.completes, Completes::Never) {
+            return;
+        }
+        let world = (self.world)();
+        let mut op = self.op(&world, arena);
+        assert!(poll_now(&mut op).await.is_pending());
+        submitted().await;
+        let task = runtime::spawn(op);
+        runtime::yield_now().await;
+        self.event(&world);
+        // Whatever woke this task before, only its own waker wakes the other.
+        self.check(&task.await.unwrap());
+    }
+
+    async fn failed(&self, arena: &Arena) {
+        let Some((errno, world)) = self.failing else {
+            return;
+        };
+        let world = world();
+        let output = self.op(&world, arena).await;
+        let error = output.error().expect("it fails in this world");
+        assert_eq!(error.raw_os_error(), Some(errno), "{error:?}");
+        // Nobody is told of a failure that nobody waits for.
+        let before = metrics().in_flight;
+        let mut op = self.op(&world, arena);
+        assert!(poll_now(&mut op).await.is_pending());
+        drop(op);
+        landed(before).await;
+    }
+
+    async fn allocates_nothing(&self, arena: &Arena) {
+        if self.allocates || matches!(self.completes, Completes::Never) {
+            return;
+        }
+        let mut counted = 0;
+        for round in 0..48 {
+            let world = (self.world)();
+            let mut op = self.op(&world, arena);
+            let start = allocations();
+            assert!(poll_now(&mut op).await.is_pending());
+            let staged = allocations() - start;
+            self.event(&world);
+            let start = allocations();
+            let output = op.await;
+            let completed = allocations() - start;
+            self.check(&output);
+            if round >= 16 {
+                counted += staged + completed;
+            }
+        }
+        assert_eq!(counted, 0, "allocations in 32 rounds");
+    }
+
+    fn runtime_dropped(&self, ring: Ring, arena: &Arena) {
+        for submits in [false, true] {
+            let runtime = ring.runtime();
+            let driver = runtime.driver().clone();
+            let (world, op) = runtime.block_on(async {
+                let world = (self.world)();
+                let mut op = self.op(&world, arena);
+                assert!(poll_now(&mut op).await.is_pending());
+                if submits {
+                    submitted().await;
+                }
+                (world, op)
+            });
+            drop(runtime);
+            assert_eq!(driver.metrics().in_flight, 0, "it outlived the runtime");
+            drop(op);
+            assert_eq!(driver.metrics().live, 0);
+            drop(world);
+        }
+    }
+
+    fn task_dropped(&self, ring: Ring, arena: &Arena) {
+        let runtime = ring.runtime();
+        let driver = runtime.driver().clone();
+        let world = runtime.block_on(async {
+            let world = (self.world)();
+            let mut op = self.op(&world, arena);
+            assert!(poll_now(&mut op).await.is_pending());
+            drop(runtime::spawn(async move {
+                let _output = op.await;
+                std::future::pending::<()>().await;
+            }));
+            submitted().await;
+            world
+        });
+        drop(runtime);
+        let left = driver.metrics();
+        assert_eq!((left.in_flight, left.live), (0, 0));
+        drop(world);
+    }
+
+    fn opcode_missing(&self, ring: Ring, arena: &Arena) {
+        let opcode = F::Operation::OPCODE;
+        let runtime = ring.builder().without([opcode]).build().unwrap();
+        let driver = runtime.driver().clone();
+        assert!(!driver.supports(opcode));
+        runtime.block_on(async {
+            let world = (self.world)();
+            let before = metrics();
+            let output = self.op(&world, arena).await;
+            if self.falls_back {
+                self.check(&output);
+            } else {
+                let error = output.error().expect("the ring does not have it");
+                assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
+                let said = error.to_string();
+                assert!(said.contains(F::Operation::NAME), "{said}");
+                let since = format!("Linux {}", F::Operation::SINCE);
+                assert!(said.contains(&since), "{said}");
+            }
+            assert_eq!(
+                (metrics().staged, metrics().live),
+                (before.staged, before.live)
+            );
+        });
+        drop(runtime);
+        assert_eq!((driver.metrics().in_flight, driver.metrics().live), (0, 0));
+    }
+
+    fn forgotten(&self, ring: Ring) {
+        println!("forgotten");
+        let before = fds().len();
+        let arena = Arena::new(BUFFERS, LEN);
+        for submits in [false, true] {
+            let runtime = ring.runtime();
+            let driver = runtime.driver().clone();
+            let world = runtime.block_on(async {
+                let world = (self.world)();
+                let mut op = self.op(&world, &arena);
+                assert!(poll_now(&mut op).await.is_pending());
+                if submits {
+                    submitted().await;
+                }
+                annulet_tests::forget_on_purpose(op);
+                world
+            });
+            drop(world);
+            drop(runtime);
+            assert_eq!(driver.metrics().in_flight, 0, "the kernel has it still");
+        }
+        assert_eq!(arena.spoiled(), 0, "a freed buffer was written to");
+        // Memory is leaked, and what the operation had brought; nothing else.
+        let leaked = if self.opens { 2 } else { 0 };
+        assert!(
+            fds().len() <= before + leaked,
+            "descriptors are leaked: {:?}",
+            fds()
+        );
+    }
+}
