@@ -107,6 +107,7 @@ pub(crate) struct Case<W, F: Subject> {
     pub(crate) allocates: bool,
     pub(crate) deaf_to_deadlines: bool,
     pub(crate) opens: bool,
+    pub(crate) called: bool,
 }
 
 fn case<W, F: Subject>(
@@ -128,6 +129,7 @@ fn case<W, F: Subject>(
         allocates: false,
         deaf_to_deadlines: false,
         opens: false,
+        called: false,
     }
 }
 
@@ -208,6 +210,12 @@ impl<W, F: Subject> Case<W, F> {
     /// It makes a descriptor, or holds one of its own: a forgotten one leaks that.
     pub(crate) fn opens(mut self) -> Self {
         self.opens = true;
+        self
+    }
+
+    /// It never goes to the ring: a plain system call, in its turn on the descriptor.
+    pub(crate) fn called(mut self) -> Self {
+        self.called = true;
         self
     }
 }

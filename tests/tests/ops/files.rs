@@ -1,29 +1,35 @@
-//! Operations on files, open ones and such as have a name.
+//! Operations on open files.
 
+use std::ffi::OsStr;
 use std::fs::File;
-use std::io::Write;
+use std::io::{SeekFrom, Write};
 use std::path::Path;
 
 use annulet_tests::Canary;
 use runtime::{Fd, Op, op};
-use tempfile::{TempDir, tempfile_in};
+use tempfile::tempfile_in;
 
-use crate::case::{Case, LEN, SENT, endless, instant, operations};
+use crate::case::{Case, LEN, SENT, instant, operations};
 use crate::pipes::NOT_A_SOCKET;
 
 operations! {
+    fadvise: Fadvise;
+    fallocate: Fallocate;
+    fgetxattr: FgetXattr;
+    fsetxattr: FsetXattr;
     fsync: Fsync;
-    open_a_file: OpenAt;
-    open_a_fifo: OpenAt;
+    ftruncate: Ftruncate;
     read_at: Read;
     readv_at: Readv;
-    statx_of_a_path: Statx;
+    seek: Seek;
     statx_of_an_open_file: Statx;
+    sync_file_range: SyncFileRange;
     write_at: Write;
     writev_at: Writev;
 }
 
-const TARGET: &str = env!("CARGO_TARGET_TMPDIR");
+/// Where files are made.
+pub(crate) const TARGET: &str = env!("CARGO_TARGET_TMPDIR");
 
 /// An open file that holds what events bring; and another handle of it.
 fn file() -> (Fd, File) {
@@ -33,29 +39,63 @@ fn file() -> (Fd, File) {
     (Fd::new(file.into()), other)
 }
 
-/// A directory, with what has the name in it.
-fn dir() -> TempDir {
-    TempDir::new_in(TARGET).expect("a temporary directory")
-}
-
-fn dir_with_file() -> TempDir {
-    let dir = dir();
-    std::fs::write(dir.path().join("file"), SENT).expect("it can be written");
-    dir
-}
-
-fn dir_with_fifo() -> TempDir {
-    let dir = dir();
-    let path = dir.path().join("fifo");
-    rustix::fs::mkfifoat(rustix::fs::CWD, path, rustix::fs::Mode::RWXU).expect("a FIFO");
-    dir
-}
-
 fn unopened() -> (Fd, File) {
     (
         NOT_A_SOCKET(),
         tempfile_in(TARGET).expect("a temporary file"),
     )
+}
+
+/// Ours is no file at all.
+fn a_pipe() -> (Fd, File) {
+    let (ours, _) = std::io::pipe().expect("a pipe");
+    (Fd::new(ours.into()), unopened().1)
+}
+
+fn fadvise() -> Case<(Fd, File), Op<op::Fadvise>> {
+    instant(file, |(ours, _), _| {
+        Op::on(ours, op::Fadvise::new(libc::POSIX_FADV_WILLNEED, 0, 0))
+    })
+    .on(|(ours, _)| ours)
+    .fails(libc::ESPIPE, a_pipe)
+}
+
+fn fallocate() -> Case<(Fd, File), Op<op::Fallocate>> {
+    instant(file, |(ours, _), _| {
+        Op::on(ours, op::Fallocate::new(0, 0, 4096))
+    })
+    .on(|(ours, _)| ours)
+    .fails(libc::EBADF, a_pipe)
+}
+
+const XATTR: &str = "user.annulet";
+
+fn file_with_attribute() -> (Fd, File) {
+    let (ours, other) = file();
+    rustix::fs::fsetxattr(&other, XATTR, &SENT, rustix::fs::XattrFlags::empty())
+        .expect("the file system has attributes");
+    (ours, other)
+}
+
+fn fgetxattr() -> Case<(Fd, File), Op<op::FgetXattr<Canary>>> {
+    instant(file_with_attribute, |(ours, _), arena| {
+        let get = op::FgetXattr::new(OsStr::new(XATTR), arena.take());
+        Op::on(ours, get.expect("a name without NUL"))
+    })
+    .on(|(ours, _)| ours)
+    .gives(|(result, buf)| result.as_ref().is_ok_and(|n| *n == LEN) && is_sent(buf))
+    .fails(libc::ENODATA, file)
+    .allocates()
+}
+
+fn fsetxattr() -> Case<(Fd, File), Op<op::FsetXattr<Canary>>> {
+    instant(file, |(ours, _), arena| {
+        let set = op::FsetXattr::new(OsStr::new(XATTR), arena.take(), 0);
+        Op::on(ours, set.expect("a name without NUL"))
+    })
+    .on(|(ours, _)| ours)
+    .fails(libc::EPERM, a_pipe)
+    .allocates()
 }
 
 fn fsync() -> Case<(Fd, File), Op<op::Fsync>> {
@@ -64,24 +104,10 @@ fn fsync() -> Case<(Fd, File), Op<op::Fsync>> {
         .fails(libc::EINVAL, unopened)
 }
 
-fn open(dir: &TempDir, name: &str, flags: i32) -> op::OpenAt {
-    op::OpenAt::new(&dir.path().join(name), flags, 0o600).expect("a path without NUL")
-}
-
-fn open_a_file() -> Case<TempDir, Op<op::OpenAt>> {
-    instant(dir_with_file, |dir, _| {
-        Op::new(open(dir, "file", libc::O_RDWR))
-    })
-    .fails(libc::ENOENT, dir)
-    .opens()
-}
-
-/// Nobody has its other end open.
-fn open_a_fifo() -> Case<TempDir, Op<op::OpenAt>> {
-    endless(dir_with_fifo, |dir, _| {
-        Op::new(open(dir, "fifo", libc::O_RDONLY).may_block())
-    })
-    .deaf_to_deadlines()
+fn ftruncate() -> Case<(Fd, File), Op<op::Ftruncate>> {
+    instant(file, |(ours, _), _| Op::on(ours, op::Ftruncate::new(4096)))
+        .on(|(ours, _)| ours)
+        .fails(libc::EINVAL, a_pipe)
 }
 
 fn is_sent(buf: &Canary) -> bool {
@@ -108,16 +134,14 @@ fn readv_at() -> Case<(Fd, File), Op<op::Readv<[Canary; 2]>>> {
     .gives(|(result, [buf, _])| result.as_ref().is_ok_and(|n| *n == LEN) && is_sent(buf))
 }
 
-fn statx_of_a_path() -> Case<TempDir, Op<op::Statx>> {
-    instant(dir_with_file, |dir, _| {
-        Op::new(op::Statx::path(&dir.path().join("file"), 0).expect("a path without NUL"))
+fn seek() -> Case<(Fd, File), Op<op::Seek>> {
+    instant(file, |(ours, _), _| {
+        Op::on(ours, op::Seek::new(SeekFrom::End(-8)))
     })
-    .gives(|result| {
-        result
-            .as_ref()
-            .is_ok_and(|status| status.stx_size == LEN as u64)
-    })
-    .fails(libc::ENOENT, dir)
+    .on(|(ours, _)| ours)
+    .gives(|result| result.as_ref().is_ok_and(|at| *at == LEN as u64 - 8))
+    .fails(libc::ESPIPE, a_pipe)
+    .called()
 }
 
 fn statx_of_an_open_file() -> Case<(Fd, File), Op<op::Statx>> {
@@ -128,6 +152,17 @@ fn statx_of_an_open_file() -> Case<(Fd, File), Op<op::Statx>> {
                 .as_ref()
                 .is_ok_and(|status| status.stx_size == LEN as u64)
         })
+}
+
+fn sync_file_range() -> Case<(Fd, File), Op<op::SyncFileRange>> {
+    instant(file, |(ours, _), _| {
+        Op::on(
+            ours,
+            op::SyncFileRange::new(libc::SYNC_FILE_RANGE_WRITE, 0, 0),
+        )
+    })
+    .on(|(ours, _)| ours)
+    .fails(libc::ESPIPE, a_pipe)
 }
 
 fn write_at() -> Case<(Fd, File), Op<op::Write<Canary>>> {

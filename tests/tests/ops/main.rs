@@ -41,6 +41,7 @@
 
 mod case;
 mod files;
+mod names;
 mod others;
 mod pipes;
 mod situations;
@@ -91,6 +92,7 @@ fn every_operation_is_listed() {
     assert!(there.len() > 20, "they are looked for elsewhere: {there:?}");
     let listed: BTreeSet<String> = [
         files::LISTED,
+        names::LISTED,
         others::LISTED,
         pipes::LISTED,
         sockets::LISTED,
