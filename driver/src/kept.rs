@@ -116,7 +116,9 @@ impl Kept {
     pub(crate) fn end_message(&mut self, total: usize, message: KeptMessage) {
         let bounded = self.bounded == Some(true);
         self.ended |= total == 0 && !bounded;
-        let apart = !self.messages.is_empty() || !message.control.is_empty();
+        // Control data, or the word that some was cut off, goes with these bytes and no others.
+        let tells = !message.control.is_empty() || message.flags & libc::MSG_CTRUNC != 0;
+        let apart = !self.messages.is_empty() || tells;
         if bounded || (apart && total > 0) {
             let bytes = self.bytes.split_off(self.bytes.len() - total);
             self.messages.push_back(KeptMessage { bytes, ..message });

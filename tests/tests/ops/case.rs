@@ -102,7 +102,6 @@ pub(crate) struct Case<W, F: Subject> {
     pub(crate) failing: Option<(i32, fn() -> W)>,
     pub(crate) runs_on: bool,
     pub(crate) once: bool,
-    pub(crate) loses: bool,
     pub(crate) falls_back: bool,
     pub(crate) allocates: bool,
     pub(crate) deaf_to_deadlines: bool,
@@ -124,7 +123,6 @@ fn case<W, F: Subject>(
         failing: None,
         runs_on: false,
         once: false,
-        loses: false,
         falls_back: false,
         allocates: false,
         deaf_to_deadlines: false,
@@ -180,12 +178,6 @@ impl<W, F: Subject> Case<W, F> {
     /// It cannot be done twice in one world.
     pub(crate) fn once(mut self) -> Self {
         self.once = true;
-        self
-    }
-
-    /// What it had brought when it was dropped is lost, as its documentation says.
-    pub(crate) fn loses(mut self) -> Self {
-        self.loses = true;
         self
     }
 

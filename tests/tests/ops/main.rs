@@ -29,7 +29,7 @@
 //! An operation that completes by itself is [`instant`](case::instant), one that never does is
 //! [`endless`](case::endless). What an operation points at comes from the [`Arena`](annulet_tests::Arena), whose buffers
 //! tell of a write after they were freed and of each that did not come back. One type may have several cases. The
-//! particulars (`runs_on`, `once`, `loses`, ...) are methods of [`Case`](case::Case), which say what they mean.
+//! particulars (`runs_on`, `once`, `opens`, ...) are methods of [`Case`](case::Case), which say what they mean.
 //!
 //! A type that is public in `driver/src/op` and has no case fails [`every_operation_is_listed`].
 //!

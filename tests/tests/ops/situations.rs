@@ -258,9 +258,6 @@ impl<W: 'static, F: Subject> Case<W, F> {
         }
         drop(op);
         landed(before).await;
-        if self.loses {
-            self.event(&world);
-        }
         self.goes_on(world, arena).await;
     }
 
@@ -305,9 +302,7 @@ impl<W: 'static, F: Subject> Case<W, F> {
                 Some(error) => {
                     assert_eq!(error.kind(), ErrorKind::TimedOut, "{error:?}");
                     // What came is there still.
-                    if !self.loses {
-                        self.goes_on(world, arena).await;
-                    }
+                    self.goes_on(world, arena).await;
                 }
             }
             landed(before).await;

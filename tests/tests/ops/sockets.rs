@@ -1,14 +1,19 @@
 //! Operations on sockets.
 
 use std::cell::RefCell;
-use std::io::Write;
+use std::io::{IoSlice, Write};
+use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
 use annulet_tests::Canary;
 use runtime::op::{self, Multi};
 use runtime::{Fd, Op};
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketType, recv, send, socket};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketType,
+    recv, send, socket,
+};
 
 use crate::case::{Case, LEN, Next, SENT, blocked, instant, operations};
 use crate::pipes::NOT_A_SOCKET;
@@ -21,10 +26,15 @@ operations! {
     listen_for_connections: Listen;
     recv_bytes: Recv;
     recv_exact: RecvExact;
+    recvfrom: RecvFrom;
     recvmsg: RecvMsg;
+    recvmsg_with_a_descriptor: RecvMsg;
+    recvmsg_without_room_for_the_descriptor: RecvMsg;
     send_bytes: Send;
     send_all: SendAll;
     sendmsg: SendMsg;
+    sendmsg_with_a_descriptor: SendMsg;
+    sendto: SendTo;
     shutdown: Shutdown;
     socket_of_a_kind: Socket;
 }
@@ -179,7 +189,63 @@ fn recvmsg() -> Case<Pair, Op<op::RecvMsg<[Canary; 1]>>> {
     .on(|(ours, _)| ours)
     .gives(|(result, [buf])| result.as_ref().is_ok_and(|m| m.len == LEN) && buf[..] == SENT)
     .fails(libc::ENOTSOCK, no_socket)
-    .loses()
+    .runs_on()
+}
+
+/// Sends with a descriptor beside the bytes.
+fn send_descriptor_to((_, theirs): &Pair) {
+    let passed = [theirs.as_fd()];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    assert!(control.push(SendAncillaryMessage::ScmRights(&passed)));
+    let bytes = [IoSlice::new(&SENT)];
+    rustix::net::sendmsg(theirs, &bytes, &mut control, SendFlags::empty()).expect("there is room");
+}
+
+fn recvmsg_with_a_descriptor() -> Case<Pair, Op<op::RecvMsg<[Canary; 1]>>> {
+    blocked(
+        pair,
+        |(ours, _), arena| {
+            let receive = op::RecvMsg::new([arena.take()], 0);
+            Op::on(ours, receive.with_control(op::Control::room_for_fds(1)))
+        },
+        send_descriptor_to,
+    )
+    .on(|(ours, _)| ours)
+    .gives(|(result, [buf])| {
+        let fds = result.as_ref().map_or(0, |m| m.control.fds().count());
+        fds == 1 && buf[..] == SENT
+    })
+    .fails(libc::ENOTSOCK, no_socket)
+    .runs_on()
+    .allocates()
+    .opens()
+}
+
+fn recvmsg_without_room_for_the_descriptor() -> Case<Pair, Op<op::RecvMsg<[Canary; 1]>>> {
+    blocked(
+        pair,
+        |(ours, _), arena| Op::on(ours, op::RecvMsg::new([arena.take()], 0)),
+        send_descriptor_to,
+    )
+    .on(|(ours, _)| ours)
+    .gives(|(result, [buf])| {
+        let cut = result.as_ref().map_or(0, |m| m.flags & libc::MSG_CTRUNC);
+        cut != 0 && buf[..] == SENT
+    })
+    .runs_on()
+}
+
+fn recvfrom() -> Case<Pair, Op<op::RecvFrom<Canary, usize>>> {
+    blocked(
+        pair,
+        |(ours, _), arena| Op::on(ours, op::RecvFrom::new(arena.take(), 0)),
+        send_to,
+    )
+    .on(|(ours, _)| ours)
+    .gives(|(result, buf)| result.as_ref().is_ok_and(|n| *n == LEN) && buf[..] == SENT)
+    .fails(libc::ENOTSOCK, no_socket)
+    .runs_on()
 }
 
 fn send_bytes() -> Case<Pair, Op<op::Send<Canary>>> {
@@ -207,6 +273,36 @@ fn sendmsg() -> Case<Pair, Op<op::SendMsg<[Canary; 1]>>> {
     blocked(
         full,
         |(ours, _), arena| Op::on(ours, op::SendMsg::new([arena.take()], None, 0)),
+        drain,
+    )
+    .on(|(ours, _)| ours)
+    .gives(|(result, _)| result.as_ref().is_ok_and(|n| *n == LEN))
+    .fails(libc::ENOTSOCK, no_socket)
+}
+
+fn sendmsg_with_a_descriptor() -> Case<Pair, Op<op::SendMsg<[Canary; 1]>>> {
+    blocked(
+        full,
+        |(ours, theirs), arena| {
+            let passed = theirs.try_clone().expect("a descriptor");
+            let control = op::Control::new().with_fd(passed);
+            Op::on(
+                ours,
+                op::SendMsg::new([arena.take()], None, 0).with_control(control),
+            )
+        },
+        drain,
+    )
+    .on(|(ours, _)| ours)
+    .fails(libc::ENOTSOCK, no_socket)
+    .allocates()
+    .opens()
+}
+
+fn sendto() -> Case<Pair, Op<op::SendTo<Canary>>> {
+    blocked(
+        full,
+        |(ours, _), arena| Op::on(ours, op::SendTo::new(arena.take(), None, 0)),
         drain,
     )
     .on(|(ours, _)| ours)
