@@ -26,6 +26,7 @@
 //! | --- | --- |
 //! | [`net`] | TCP: [`TcpListener`](net::TcpListener), [`TcpStream`](net::TcpStream) |
 //! | [`fs`] | pipes |
+//! | [`process`] | [`Command`](process::Command), as std's; outputs within limits |
 //! | [`signal`] | [`ctrl_c`](signal::ctrl_c), listeners for any signal |
 //! | [`io`] | [`AsyncFd`](io::AsyncFd): the readiness of descriptors the runtime does not own |
 //! | [`time`] | [`sleep`](time::sleep), [`timeout`](time::timeout), [`interval`](time::interval) |
@@ -54,6 +55,7 @@
 
 mod builder;
 pub mod io;
+pub mod process;
 mod run;
 pub mod signal;
 pub mod task;

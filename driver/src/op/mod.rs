@@ -58,6 +58,7 @@ mod symlinkat;
 mod sync_file_range;
 mod timeout;
 mod unlinkat;
+mod waitid;
 mod write;
 mod writev;
 
@@ -113,6 +114,7 @@ pub use self::sync_file_range::SyncFileRange;
 pub use self::timeout::Timeout;
 pub(crate) use self::timeout::timespec_of;
 pub use self::unlinkat::UnlinkAt;
+pub use self::waitid::WaitId;
 pub use self::write::{Write, WriteAll};
 pub use self::writev::Writev;
 

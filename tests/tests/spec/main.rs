@@ -10,4 +10,5 @@ mod g_chains;
 mod h_buffers;
 mod i_refusals;
 mod net_connect;
+mod processes;
 mod signals;
