@@ -177,6 +177,9 @@ impl File {
     /// Makes a second handle of the open file (`dup(2)`), with the same cursor. A plain system call that does not
     /// block.
     ///
+    /// Nothing orders what the two do at the cursor: await what one has in flight there before the other goes on,
+    /// dropped reads by [`stream_position`](File::stream_position), which comes after them.
+    ///
     /// # Errors
     ///
     /// `EMFILE` when out of descriptors; `EBADF` if the file is closed.

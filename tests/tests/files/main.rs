@@ -1,0 +1,26 @@
+//! Files: what `File` claims by itself, and that it does what `std::fs` does.
+
+mod oracle;
+
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+/// A directory in the target directory, on a disk rather than in memory; removed in the end.
+struct Dir(TempDir);
+
+impl Dir {
+    fn new() -> Dir {
+        Dir(tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn with(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+}
