@@ -3,6 +3,7 @@
 //! | module | what lives there |
 //! | --- | --- |
 //! | [`tcp`] | [`TcpListener`], [`TcpStream`] and its halves, [`TcpSocket`] for options before the connection |
+//! | [`udp`] | [`UdpSocket`] |
 //! | `addrs` | [`ToSocketAddrs`]: addresses, and names looked up off the thread |
 //! | `limit` | a handle's own time limit for each read or write |
 //! | `options` | socket options, by way of `socket2` |
@@ -21,6 +22,7 @@ mod addrs;
 mod limit;
 mod options;
 pub mod tcp;
+pub mod udp;
 
 pub use annulet_driver::IntoStdError;
 pub use socket2::TcpKeepalive;
@@ -30,3 +32,4 @@ pub use crate::tcp::{
     Accept, Connect, ConnectError, Connecting, Incoming, OwnedReadHalf, OwnedWriteHalf,
     ReuniteError, TcpListener, TcpSocket, TcpStream,
 };
+pub use crate::udp::UdpSocket;

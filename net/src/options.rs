@@ -1,9 +1,10 @@
 //! Socket options, all by way of `socket2`: short system calls, under which no close happens.
 
 use std::io;
+use std::net::SocketAddr;
 
 use annulet_driver::Fd;
-use socket2::SockRef;
+use socket2::{SockAddr, SockRef};
 
 /// Reads or sets an option, or asks for an address.
 pub(crate) fn with_socket<R>(
@@ -11,6 +12,16 @@ pub(crate) fn with_socket<R>(
     f: impl FnOnce(&SockRef<'_>) -> io::Result<R>,
 ) -> io::Result<R> {
     fd.with(|fd| f(&SockRef::from(&fd)))
+}
+
+/// An address as IP has them.
+pub(crate) fn ip_addr(addr: &SockAddr) -> io::Result<SocketAddr> {
+    addr.as_socket().ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the socket's address is no IP address",
+        )
+    })
 }
 
 /// Gives a handle a setter and a getter for each option: `getter, setter: type = socket2's getter, its setter;`.

@@ -24,11 +24,9 @@ mod tests;
 mod tuning;
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use annulet_driver::Fd;
-use socket2::SockAddr;
 
 pub use self::accept::{Accept, Incoming};
 pub use self::connect::Connect;
@@ -38,7 +36,7 @@ pub use self::listener::TcpListener;
 pub use self::socket::TcpSocket;
 pub use self::split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 pub use self::stream::TcpStream;
-use crate::options::with_socket;
+use crate::options::{ip_addr, with_socket};
 
 /// Has the close left to a worker of the kernel's if it may wait for the peer (`SO_LINGER`).
 fn mind_linger(fd: &Fd) -> io::Result<()> {
@@ -51,14 +49,4 @@ fn set_linger(fd: &Fd, linger: Option<Duration>) -> io::Result<()> {
     with_socket(fd, |socket| socket.set_linger(linger))?;
     fd.set_lingers(linger.is_some_and(|duration| !duration.is_zero()));
     Ok(())
-}
-
-/// An address as TCP has them.
-fn ip_addr(addr: &SockAddr) -> io::Result<SocketAddr> {
-    addr.as_socket().ok_or_else(|| {
-        io::Error::new(
-            io::ErrorKind::InvalidData,
-            "the socket's address is no IP address",
-        )
-    })
 }

@@ -10,5 +10,6 @@ mod g_chains;
 mod h_buffers;
 mod i_refusals;
 mod net_connect;
+mod net_udp;
 mod processes;
 mod signals;
