@@ -211,16 +211,11 @@ impl Driver {
         }
     }
 
-    /// The member of a chain may be between the end of the one before it and its own start, in neither place where
-    /// the kernel looks for it: its answer is heard.
+    /// The operation may be in no place where the kernel looks for it: between the end of a chain's member before it and
+    /// its own start, or on its way to a worker. So the cancel's answer is heard.
     fn stage_cancel(&self, key: Key) {
         add(&self.inner.counts.cancels, 1);
-        let answer = if self.core().slots.follows(key) {
-            key.cancel_user_data()
-        } else {
-            IGNORE
-        };
-        self.stage_alone(cancel_entry(key.user_data(), answer));
+        self.stage_alone(cancel_entry(key.user_data(), key.cancel_user_data()));
     }
 
     /// Cancels everything in flight here on `fd`.

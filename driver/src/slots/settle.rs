@@ -93,6 +93,11 @@ impl Slots {
     fn settle_timeout(&mut self, key: Key, result: i32) -> Settled {
         self.in_flight -= 1;
         let slot = &mut self.slab[key.index as usize];
+        // It fired and did not find the operation, which was on its way to a worker and may block there.
+        if result == -libc::ENOENT && slot.phase == Phase::InFlight && !slot.cancelled {
+            slot.deadline = Deadline::Fired;
+            return Settled::NotFound(key);
+        }
         // It answers ECANCELED if the operation won, ENOENT if something else ended that while the time ran out;
         // ETIME, or what cancelling answered, if it fired. A cancel whose operation has ended was first, too.
         let won = matches!(-result, libc::ECANCELED | libc::ENOENT)

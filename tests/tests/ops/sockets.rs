@@ -4,15 +4,15 @@ use std::cell::RefCell;
 use std::io::{IoSlice, Write};
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
 
 use annulet_tests::Canary;
 use runtime::op::{self, Multi};
 use runtime::{Fd, Op};
 use rustix::net::{
-    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketType,
-    recv, send, socket,
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
+    SocketType, bind, connect, listen, recv, send, socket,
 };
 
 use crate::case::{Case, LEN, Next, SENT, blocked, instant, operations};
@@ -23,6 +23,7 @@ operations! {
     accept_multi: AcceptMulti;
     bind_to_an_address: Bind;
     connect_at_once: Connect;
+    connect_to_a_full_backlog: Connect;
     listen_for_connections: Listen;
     recv_bytes: Recv;
     recv_exact: RecvExact;
@@ -154,6 +155,53 @@ fn connect_at_once() -> Case<Connecting, Op<op::Connect>> {
     })
     .on(|(ours, _)| ours)
     .fails(libc::ENOTSOCK, || (NOT_A_SOCKET(), connecting().1))
+    .once()
+}
+
+/// Our socket, a listener with no room, and what takes the room.
+type FullBacklog = (Fd, UnixListener, RefCell<Vec<OwnedFd>>);
+
+fn unix_socket() -> OwnedFd {
+    socket(AddressFamily::UNIX, SocketType::STREAM, None).expect("a socket")
+}
+
+/// The address that the kernel has given a listener.
+fn name_of(listener: &impl AsFd) -> SocketAddrUnix {
+    let name = rustix::net::getsockname(listener).expect("it is bound");
+    SocketAddrUnix::try_from(name).expect("a unix socket's")
+}
+
+fn full_backlog() -> FullBacklog {
+    let listener = unix_socket();
+    // Without a name it is given an abstract one.
+    bind(
+        &listener,
+        &rustix::net::SocketAddrAny::from(SocketAddrUnix::new_unnamed()),
+    )
+    .expect("it can be bound");
+    listen(&listener, 0).expect("it listens");
+    let first = unix_socket();
+    connect(&first, &name_of(&listener)).expect("the backlog holds one");
+    let listener = UnixListener::from(listener);
+    (Fd::new(unix_socket()), listener, RefCell::new(vec![first]))
+}
+
+fn accept_one((_, listener, taken): &FullBacklog) {
+    let (server, _) = listener.accept().expect("one waits");
+    taken.borrow_mut().push(server.into());
+}
+
+fn connect_to_a_full_backlog() -> Case<FullBacklog, Op<op::Connect>> {
+    blocked(
+        full_backlog,
+        |(ours, listener, _), _| {
+            let listener = socket2::SockRef::from(listener);
+            let address = listener.local_addr().expect("it is bound");
+            Op::on(ours, op::Connect::new(address))
+        },
+        accept_one,
+    )
+    .on(|(ours, ..)| ours)
     .once()
 }
 
