@@ -1,8 +1,11 @@
 //! Operations that belong nowhere else.
 
+use std::cell::RefCell;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use runtime::{Fd, Op, Runtime, op};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::case::{Case, blocked, endless, instant, operations};
 use crate::sockets::{Pair, pair, send_to};
@@ -14,6 +17,8 @@ operations! {
     poll: PollAdd;
     timeout_in_an_hour: Timeout;
     timeout_in_a_moment: Timeout;
+    waitid_by_pid: WaitId;
+    waitid_by_pidfd: WaitId;
 }
 
 fn close_alone() -> Case<Fd, Op<op::CloseFd>> {
@@ -54,4 +59,53 @@ fn timeout_in_a_moment() -> Case<(), Op<op::Timeout>> {
         || (),
         |(), _| Op::new(op::Timeout::new(Duration::from_micros(50))),
     )
+}
+
+/// A child that ends with its input.
+struct Cat {
+    child: RefCell<Child>,
+    pidfd: Fd,
+}
+
+impl Cat {
+    fn new() -> Cat {
+        let child = Command::new("cat").stdin(Stdio::piped()).spawn();
+        let child = child.expect("there is a cat");
+        let pid = Pid::from_child(&child);
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).expect("it is our child");
+        Cat {
+            child: RefCell::new(child),
+            pidfd: Fd::new(pidfd),
+        }
+    }
+
+    fn end(&self) {
+        drop(self.child.borrow_mut().stdin.take());
+    }
+}
+
+impl Drop for Cat {
+    fn drop(&mut self) {
+        self.end();
+        let _ = self.child.get_mut().wait();
+    }
+}
+
+fn waitid_by_pid() -> Case<Cat, Op<op::WaitId>> {
+    blocked(
+        Cat::new,
+        |cat, _| Op::new(op::WaitId::pid(cat.child.borrow().id())),
+        Cat::end,
+    )
+    .gives(|result| result.as_ref().is_ok_and(|status| status.success()))
+}
+
+fn waitid_by_pidfd() -> Case<Cat, Op<op::WaitId>> {
+    blocked(
+        Cat::new,
+        |cat, _| Op::on(&cat.pidfd, op::WaitId::pidfd()),
+        Cat::end,
+    )
+    .on(|cat| &cat.pidfd)
+    .gives(|result| result.as_ref().is_ok_and(|status| status.success()))
 }
