@@ -1,7 +1,7 @@
 //! Operations that belong nowhere else.
 
 use std::cell::RefCell;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use runtime::{Fd, Op, Runtime, op};
@@ -97,7 +97,7 @@ fn waitid_by_pid() -> Case<Cat, Op<op::WaitId>> {
         |cat, _| Op::new(op::WaitId::pid(cat.child.borrow().id())),
         Cat::end,
     )
-    .gives(|result| result.as_ref().is_ok_and(|status| status.success()))
+    .gives(|result| result.as_ref().is_ok_and(ExitStatus::success))
 }
 
 fn waitid_by_pidfd() -> Case<Cat, Op<op::WaitId>> {
@@ -107,5 +107,5 @@ fn waitid_by_pidfd() -> Case<Cat, Op<op::WaitId>> {
         Cat::end,
     )
     .on(|cat| &cat.pidfd)
-    .gives(|result| result.as_ref().is_ok_and(|status| status.success()))
+    .gives(|result| result.as_ref().is_ok_and(ExitStatus::success))
 }
