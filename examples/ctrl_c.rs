@@ -3,6 +3,10 @@
 //! The first one asks the program to end in its own way, the second ends it on the spot.
 
 use std::convert::Infallible;
+use std::io;
+
+use futures_lite::future::or;
+use runtime::signal::unix::{Signal, SignalKind, signal};
 
 /// How the shell reports a program that `SIGINT` has ended.
 const EXIT_CODE: i32 = 130;
@@ -15,17 +19,20 @@ pub(crate) struct CtrlC {
 }
 
 impl CtrlC {
-    /// Takes the signals over. To be called once.
-    pub(crate) fn listen() -> Result<CtrlC, ctrlc::Error> {
+    /// Takes the signals over, in the runtime this is called in.
+    pub(crate) fn listen() -> io::Result<CtrlC> {
+        let mut signals = [
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::hangup())?,
+        ];
         let (close, open) = async_channel::bounded(1);
-        // This runs on a thread of its own, not in the signal handler. Closing the channel wakes those who wait;
-        // the waker of a task knows the way to its runtime from any thread.
-        ctrlc::set_handler(move || {
-            let first = close.close();
-            if !first {
-                std::process::exit(EXIT_CODE);
-            }
-        })?;
+        runtime::spawn(async move {
+            any(&mut signals).await;
+            close.close();
+            any(&mut signals).await;
+            std::process::exit(EXIT_CODE);
+        });
         Ok(CtrlC { open })
     }
 
@@ -39,4 +46,8 @@ impl CtrlC {
     pub(crate) fn was_pressed(&self) -> bool {
         self.open.is_closed()
     }
+}
+
+async fn any([interrupt, terminate, hangup]: &mut [Signal; 3]) {
+    or(interrupt.recv(), or(terminate.recv(), hangup.recv())).await;
 }

@@ -72,17 +72,17 @@ fn run() -> Result<(), String> {
             other => return Err(format!("{}\n\n{HELP}", other.unexpected())),
         }
     }
-    let ctrl_c = CtrlC::listen().map_err(|error| format!("cannot take over Ctrl-C: {error}"))?;
     let result = match addrs.as_slice() {
         [] => runtime::block_on(show()),
-        [listen, upstream] => runtime::block_on(serve(listen, upstream, ctrl_c)),
+        [listen, upstream] => runtime::block_on(serve(listen, upstream)),
         _ => return Err(format!("it takes two addresses, or none\n\n{HELP}")),
     };
     result.map_err(|error| format!("cannot make a ring: {error}"))?
 }
 
 /// Passes on what arrives at `listen` until Ctrl-C.
-async fn serve(listen: &str, upstream: &str, ctrl_c: CtrlC) -> Result<(), String> {
+async fn serve(listen: &str, upstream: &str) -> Result<(), String> {
+    let ctrl_c = CtrlC::listen().map_err(|error| format!("cannot take over Ctrl-C: {error}"))?;
     let proxy = Proxy::bind(listen, upstream)
         .await
         .map_err(|error| explain(format_args!("cannot listen at {listen}"), &error))?;

@@ -54,28 +54,32 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<(), String> {
-    let ctrl_c = CtrlC::listen().map_err(|error| format!("cannot take over Ctrl-C: {error}"))?;
     let runtime = runtime::Builder::new()
         .plain(options.plain)
         .build()
         .map_err(|error| format!("cannot make a ring: {error}"))?;
     match &options.listen {
-        Some(addr) => runtime.block_on(serve(&runtime, addr, &ctrl_c)),
+        Some(addr) => runtime.block_on(serve(&runtime, addr)),
         None => {
             check_descriptors(options.load.connections)?;
-            runtime.block_on(drive(&runtime, options.load, &ctrl_c))
+            runtime.block_on(drive(&runtime, options.load))
         }
     }
 }
 
+fn listen_for_ctrl_c() -> Result<CtrlC, String> {
+    CtrlC::listen().map_err(|error| format!("cannot take over Ctrl-C: {error}"))
+}
+
 /// Serves others until Ctrl-C.
-async fn serve(runtime: &Runtime, addr: &str, ctrl_c: &CtrlC) -> Result<(), String> {
+async fn serve(runtime: &Runtime, addr: &str) -> Result<(), String> {
+    let ctrl_c = listen_for_ctrl_c()?;
     let server = bind(addr).await?;
     println!("echoing on {}; Ctrl-C ends it", local_addr(&server)?);
     let (started, before) = (Instant::now(), runtime.driver().metrics());
 
     let stopper = runtime::spawn({
-        let (server, ctrl_c) = (server.clone(), ctrl_c.clone());
+        let server = server.clone();
         async move {
             ctrl_c.pressed().await;
             server.stop();
@@ -91,10 +95,11 @@ async fn serve(runtime: &Runtime, addr: &str, ctrl_c: &CtrlC) -> Result<(), Stri
 }
 
 /// Drives a server of our own for a while.
-async fn drive(runtime: &Runtime, load: Load, ctrl_c: &CtrlC) -> Result<(), String> {
+async fn drive(runtime: &Runtime, load: Load) -> Result<(), String> {
+    let ctrl_c = listen_for_ctrl_c()?;
     let server = bind("127.0.0.1:0").await?;
     let serving = runtime::spawn(server.clone().run());
-    let outcome = measure(runtime, local_addr(&server)?, load, ctrl_c).await;
+    let outcome = measure(runtime, local_addr(&server)?, load, &ctrl_c).await;
 
     // In good order even if the clients have failed.
     server.stop();

@@ -95,7 +95,7 @@ impl<'a> Capture<'a> {
     ///
     /// let mut slow = Command::new("sh");
     /// slow.args(["-c", "echo first; exec sleep 3600"]);
-    /// let error = slow.output().timeout(Duration::from_millis(200)).await.unwrap_err();
+    /// let error = slow.output().timeout(Duration::from_millis(500)).await.unwrap_err();
     /// assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
     /// assert_eq!(Incomplete::of(&error).unwrap().stdout, b"first\n");
     /// # Ok(()) }) }

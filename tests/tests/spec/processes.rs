@@ -1,6 +1,7 @@
 //! Processes: `runtime::process`, and the operation that waits for one. What counts children is alone.
 
 use std::io::{self, ErrorKind};
+use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::pin::pin;
 use std::time::Duration;
@@ -184,10 +185,13 @@ async fn a_wait_says_what_std_says(_: Ring) {
         "kill -TERM $$",
         "kill -KILL $$",
         "ulimit -c 0; kill -SEGV $$",
-        "cd /tmp; kill -ABRT $$",
+        "ulimit -c unlimited; kill -ABRT $$",
     ] {
+        // For the core file of the last one.
+        let dir = tempfile::tempdir().unwrap();
         let mut child = std::process::Command::new("sh")
             .args(["-c", script])
+            .current_dir(dir.path())
             .spawn()
             .unwrap();
         let status = waited(&child).await.unwrap();
@@ -354,19 +358,24 @@ async fn a_timeout_kills_the_child_and_gives_what_it_had_printed(_: Ring) {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // What is read before is not the capture's; this only orders the rest.
+    // What is read before is not the capture's.
     let (read, line) = child.stdout.as_ref().unwrap().read_exact([0; 6]).await;
     read.unwrap();
     assert_eq!(&line, b"first\n");
-    let (read, _) = child.stderr.as_ref().unwrap().read_exact([0; 7]).await;
-    read.unwrap();
     let stdin = child.stdin.take().unwrap();
     stdin.write_all("third\n").await.0.unwrap();
-    let capture = child.wait_with_output().timeout(Duration::from_millis(300));
+    // All is printed, and waits in the pipes.
+    for pipe in [&child.stdout, &child.stderr] {
+        let pipe = pipe.as_ref().unwrap().as_fd().try_clone_to_owned().unwrap();
+        let readable = op::PollAdd::new(op::Events::READ);
+        Op::on(&Fd::new(pipe), readable).await.unwrap();
+    }
+    let capture = child.wait_with_output().timeout(Duration::from_millis(20));
     let error = capture.await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimedOut);
     let output = Incomplete::of(&error).unwrap();
     assert_eq!(output.stdout, b"third\n");
+    assert_eq!(output.stderr, b"second\n");
     assert_eq!(output.status.signal(), Some(libc::SIGKILL));
     assert!(!has_children());
     drop(stdin);
@@ -409,8 +418,11 @@ async fn a_group_is_killed_with_its_leader(_: Ring) {
 
 async fn a_group_is_killed_when_its_leader_has_ended_already(_: Ring) {
     let (mut command, alive) = watched("sleep 3600 & exit 5").await;
+    let child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let leader = Op::new(op::WaitId::pid(child.id().unwrap()));
+    assert_eq!(leader.await.unwrap().code(), Some(5));
     // The output is not ended: the other one holds it.
-    let capture = command.output().timeout(Duration::from_millis(100));
+    let capture = child.wait_with_output().timeout(Duration::from_millis(20));
     let error = capture.await.unwrap_err();
     assert_eq!(Incomplete::of(&error).unwrap().status.code(), Some(5));
     drop(command);
