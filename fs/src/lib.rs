@@ -8,6 +8,7 @@
 //! | `copy`, `rename`, `link`, `remove`, `remove_dir_all`, `set_permissions` | what `std::fs` has by these names |
 //! | `create_dir`, `read_dir` | [`DirBuilder`] and [`ReadDir`], and what makes them |
 //! | `dir` | [`Dir`]: an open directory, and all of the above relative to it |
+//! | `temp_file`, `write_atomic` | [`TempFile`], [`write_atomic()`]: files that are there as a whole or not at all |
 //! | [`pipe`](mod@pipe) | [`pipe()`](fn@pipe), [`PipeReader`], [`PipeWriter`]: anonymous pipes, `pipe(7)` |
 //!
 //! Below them, `at` knows where a path is relative to, and whether the ring or the thread pool takes it.
@@ -32,6 +33,8 @@ mod remove;
 mod remove_dir_all;
 mod rename;
 mod set_permissions;
+mod temp_file;
+mod write_atomic;
 
 pub use std::fs::{FileTimes, Permissions, TryLockError};
 
@@ -51,3 +54,5 @@ pub use crate::remove::{remove_dir, remove_file};
 pub use crate::remove_dir_all::remove_dir_all;
 pub use crate::rename::rename;
 pub use crate::set_permissions::set_permissions;
+pub use crate::temp_file::TempFile;
+pub use crate::write_atomic::write_atomic;
