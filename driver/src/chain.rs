@@ -25,7 +25,7 @@ use crate::cancel::cancelled;
 use crate::current;
 use crate::driver::Driver;
 use crate::fd::{FdRef, Lane};
-use crate::op::{Op, Operation, Refused};
+use crate::op::{FDS, GivesUp, Op, Operation, Refused, SEATS, Seat, Which};
 use crate::slots::Key;
 
 /// Links the operations of a tuple, two to eight of them: each starts when the one before it has succeeded.
@@ -86,11 +86,10 @@ trait Member {
     fn admit(&mut self, driver: &Driver) -> io::Result<()>;
     /// How many entries it takes.
     fn entries(&self) -> usize;
-    fn seat(&self) -> Option<(FdRef, Option<Lane>)>;
+    fn seat(&self, which: Which) -> Option<Seat<'_>>;
     fn closes(&self) -> Option<RawFd>;
     fn seal(&mut self, own: u32) -> io::Result<()>;
-    fn place(&mut self, driver: &Driver, lane: Option<Lane>, link: Flags) -> Option<Key>;
-    fn count_out(&self, lane: Option<Lane>);
+    fn place(&mut self, driver: &Driver, gives_up: GivesUp, link: Flags) -> Option<Key>;
     fn is_cancelled(&self) -> bool;
     fn cancel_if_closing(&self, driver: &Driver);
     /// The chain queues (or no longer): a cancel by the member's token must wake it.
@@ -114,8 +113,8 @@ impl<T: Operation> Member for Link<T> {
         1 + usize::from(self.op.has_deadline())
     }
 
-    fn seat(&self) -> Option<(FdRef, Option<Lane>)> {
-        self.op.fd_and_lane().map(|(fd, lane)| (fd.clone(), lane))
+    fn seat(&self, which: Which) -> Option<Seat<'_>> {
+        self.op.seat(which)
     }
 
     fn closes(&self) -> Option<RawFd> {
@@ -126,12 +125,8 @@ impl<T: Operation> Member for Link<T> {
         self.op.seal(own)
     }
 
-    fn place(&mut self, driver: &Driver, lane: Option<Lane>, link: Flags) -> Option<Key> {
-        self.op.place(driver, lane, Some(link), None)
-    }
-
-    fn count_out(&self, lane: Option<Lane>) {
-        self.op.count_out(lane);
+    fn place(&mut self, driver: &Driver, gives_up: GivesUp, link: Flags) -> Option<Key> {
+        self.op.place(driver, gives_up, Some(link), None)
     }
 
     fn is_cancelled(&self) -> bool {
@@ -252,7 +247,7 @@ fn launch(
     }
     for at in 0..members.len() {
         if let Err(error) = seal(members, at) {
-            give_back(members, members.len());
+            give_back(members, members.len() * SEATS);
             end_all(members, at, error);
             return None;
         }
@@ -264,16 +259,21 @@ fn launch(
 /// Gives member `at` the last word before all are staged.
 fn seal(members: Members<'_, '_>, at: usize) -> io::Result<()> {
     let closes = members[at].closes();
-    let on_it =
-        |m: &&mut dyn Member| closes.is_some() && m.seat().map(|(fd, _)| fd.raw()) == closes;
-    if members[at + 1..].iter().any(on_it) {
+    let on_it = |member: &&mut dyn Member, which| {
+        closes.is_some() && member.seat(which).map(|(fd, _)| fd.raw()) == closes
+    };
+    let on = |members: &[&mut dyn Member]| -> usize {
+        let seats = |m| FDS.iter().filter(|which| on_it(m, **which)).count();
+        members.iter().map(seats).sum()
+    };
+    if on(&members[at + 1..]) > 0 {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             "a member of the chain uses a descriptor that one before it closes",
         ));
     }
-    let own = members[..at].iter().filter(|m| on_it(m)).count() as u32;
-    members[at].seal(own)
+    let own = on(&members[..at]);
+    members[at].seal(own as u32)
 }
 
 /// Puts all members into slots and stages them together.
@@ -283,8 +283,8 @@ fn place_all(members: Members<'_, '_>, driver: &Driver, link: Flags) {
         if previous.is_some() {
             driver.core().link_last(link);
         }
-        let lane = gives_up(members, at);
-        let key = members[at].place(driver, lane, link);
+        let gives_up = gives_up(members, at);
+        let key = members[at].place(driver, gives_up, link);
         if let (Some(from), Some(to)) = (previous, key) {
             driver.core().slots.link(from, to);
         }

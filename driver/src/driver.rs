@@ -26,7 +26,7 @@ pub use self::metrics::Metrics;
 use self::metrics::{Counts, add};
 use crate::current::{self, Entered};
 use crate::fd::{Fd, FdRef};
-use crate::op::{CloseOwned, Op, cancel_entry};
+use crate::op::{CloseOwned, GivesUp, Op, cancel_entry};
 use crate::ring::{Completion, Ring, Setup, Sqe, Wait, refusal};
 use crate::slots::{Key, Orphaned, Slots};
 use crate::unpark::{Remote, Unparker};
@@ -235,7 +235,7 @@ impl Driver {
     /// Closes a descriptor in the background and tells those who await it.
     pub(crate) fn close_fd(&self, shared: FdRef, owned: OwnedFd) {
         let mut op = Op::new(CloseOwned::new(shared, owned));
-        let _ = op.place(self, None, None, None);
+        let _ = op.place(self, GivesUp::default(), None, None);
         // The future is dropped here, but not cancelled: a close runs on (`OnDrop::Keep`).
     }
 

@@ -5,7 +5,7 @@
 //! | `ring` | the waist: entries in, completions out; the only code that enters the kernel |
 //! | `slots` | operations in flight, in memory that does not move |
 //! | [`op`] | the operations, one file each, named after their `IORING_OP_*` |
-//! | `chain`, `cancel` | several operations linked; operations ended from outside |
+//! | `chain`, `group`, `cancel` | several operations linked; one after another; ended from outside |
 //! | `fd`, `kept`, `into_std` | a descriptor, what is in flight on it, what arrived for futures that were dropped |
 //! | `driver` | a thread's driver; its turn: stage, enter, reap, settle, wake; its shutdown |
 //! | `current`, `unpark` | the thread's driver; reaching it from other threads |
@@ -20,6 +20,7 @@ mod chain;
 mod current;
 mod driver;
 mod fd;
+mod group;
 mod into_std;
 mod kept;
 pub mod op;
@@ -35,6 +36,7 @@ pub use chain::{Chain, Links, chain, hard_chain};
 pub use current::Entered;
 pub use driver::{Driver, Metrics};
 pub use fd::{Close, Fd, Lane};
+pub use group::SerialGroup;
 pub use into_std::IntoStdError;
 pub use kept::{Kept, KeptMessage};
 pub use op::Op;

@@ -63,8 +63,8 @@ pub mod time;
 mod turn;
 
 pub use annulet_driver::{
-    BufResult, CancelReport, CancelToken, Metrics as DriverMetrics, Op, Partial, buf, chain,
-    hard_chain, is_cancelled, op,
+    BufResult, CancelReport, CancelToken, Metrics as DriverMetrics, Op, Partial, SerialGroup, buf,
+    chain, hard_chain, is_cancelled, op,
 };
 pub use annulet_driver::{Driver, Fd};
 pub use annulet_fs as fs;

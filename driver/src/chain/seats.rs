@@ -1,10 +1,13 @@
-//! The directions of a chain's members: taken all or none.
+//! The seats of a chain's members: directions of descriptors, serial groups. Taken all or none.
+//!
+//! They are numbered, [`SEATS`] for each member.
 
 use std::io;
 use std::sync::Arc;
 
 use super::{Member, Members};
 use crate::fd::{Begin, FdRef, Lane, closed_error};
+use crate::op::{ALL, GivesUp, SEATS, Seat, Which, kept_error};
 
 pub(super) enum Seats {
     Taken,
@@ -14,40 +17,47 @@ pub(super) enum Seats {
     Refused(usize, io::Error),
 }
 
-/// Counts every member in and takes its direction: all, or none.
+fn which(seat: usize) -> Which {
+    ALL[seat % SEATS]
+}
+
+fn seat<'a>(members: &'a [&mut dyn Member], seat: usize) -> Option<Seat<'a>> {
+    members[seat / SEATS].seat(which(seat))
+}
+
+/// Counts every member in on its descriptors and takes its directions and groups: all, or none.
 pub(super) fn take_seats(members: Members<'_, '_>, mut granted: Option<(FdRef, Lane)>) -> Seats {
-    for at in 0..members.len() {
-        let Some((fd, lane)) = members[at].seat() else {
+    for at in 0..members.len() * SEATS {
+        let Some((fd, lane)) = seat(members, at) else {
             continue;
         };
-        let lane = lane.filter(|lane| !shared_before(members, at, &fd, *lane));
-        let mine = granted.take_if(|(f, l)| Arc::ptr_eq(f, &fd) && lane == Some(*l));
+        let lane = lane.filter(|lane| !shared_before(members, at, fd, *lane));
+        let mine = granted.take_if(|(f, l)| Arc::ptr_eq(f, fd) && lane == Some(*l));
         let begun = if mine.is_some() {
             fd.begin_granted(lane)
         } else {
             fd.begin(lane)
         };
+        if which(at) == Which::Group && matches!(begun, Begin::Go | Begin::GoKept) {
+            // It has a lane, and counts nobody.
+            fd.finish_here();
+        }
+        let member = at / SEATS;
         let seats = match begun {
             Begin::Go => continue,
             Begin::GoKept => {
-                members[at].count_out(lane);
-                Seats::Refused(
-                    at,
-                    io::Error::new(
-                        io::ErrorKind::InvalidInput,
-                        "what an earlier, dropped read received waits on this descriptor: read it first",
-                    ),
-                )
+                give_back_one(fd, lane, which(at));
+                Seats::Refused(member, kept_error())
             }
             Begin::Busy => match lane {
-                Some(lane) => Seats::Busy(fd, lane),
-                None => Seats::Refused(at, closed_error()),
+                Some(lane) => Seats::Busy(fd.clone(), lane),
+                None => Seats::Refused(member, closed_error()),
             },
             Begin::Closed => {
                 if let Some((fd, lane)) = mine {
                     fd.release(lane);
                 }
-                Seats::Refused(at, closed_error())
+                Seats::Refused(member, closed_error())
             }
         };
         give_back(members, at);
@@ -59,29 +69,48 @@ pub(super) fn take_seats(members: Members<'_, '_>, mut granted: Option<(FdRef, L
     Seats::Taken
 }
 
-/// Counts the first `count` members out again, and gives up what they took.
-pub(super) fn give_back(members: Members<'_, '_>, count: usize) {
-    for at in 0..count {
-        let lane = members[at]
-            .seat()
-            .and_then(|(fd, lane)| lane.filter(|lane| !shared_before(members, at, &fd, *lane)));
-        members[at].count_out(lane);
+fn give_back_one(fd: &FdRef, lane: Option<Lane>, which: Which) {
+    if let Some(lane) = lane {
+        fd.release(lane);
+    }
+    if which != Which::Group {
+        fd.finish_here();
     }
 }
 
-fn same(member: &dyn Member, fd: &FdRef, lane: Lane) -> bool {
-    member
-        .seat()
-        .is_some_and(|(f, l)| l == Some(lane) && Arc::ptr_eq(&f, fd))
+/// Counts members out again and gives up what they took: the first `count` seats.
+pub(super) fn give_back(members: Members<'_, '_>, count: usize) {
+    for at in 0..count {
+        if let Some((fd, lane)) = seat(members, at) {
+            let lane = lane.filter(|lane| !shared_before(members, at, fd, *lane));
+            give_back_one(fd, lane, which(at));
+        }
+    }
 }
 
-/// Whether a member before `at` has taken this direction already.
+fn same(members: &[&mut dyn Member], at: usize, fd: &FdRef, lane: Lane) -> bool {
+    seat(members, at).is_some_and(|(f, l)| l == Some(lane) && Arc::ptr_eq(f, fd))
+}
+
+/// Whether a seat before `at` is this direction already.
 fn shared_before(members: &[&mut dyn Member], at: usize, fd: &FdRef, lane: Lane) -> bool {
-    members[..at].iter().any(|m| same(&**m, fd, lane))
+    (0..at).any(|before| same(members, before, fd, lane))
 }
 
-/// The direction that member `at` gives up when it ends: its own, unless a later member shares it.
-pub(super) fn gives_up(members: &[&mut dyn Member], at: usize) -> Option<Lane> {
-    let (fd, lane) = members[at].seat()?;
-    lane.filter(|lane| !members[at + 1..].iter().any(|m| same(&**m, &fd, *lane)))
+/// What member `member` gives up when it ends: its own, unless a later member shares it.
+pub(super) fn gives_up(members: &[&mut dyn Member], member: usize) -> GivesUp {
+    let last = |which: usize| {
+        let at = member * SEATS + which;
+        let (fd, lane) = seat(members, at)?;
+        let shared = |lane: &Lane| {
+            (at + 1..members.len() * SEATS).any(|after| same(members, after, fd, *lane))
+        };
+        lane.filter(|lane| !shared(lane))
+    };
+    let [group, own, second] = [0, 1, 2].map(last);
+    GivesUp {
+        own,
+        second,
+        group: group.is_some(),
+    }
 }

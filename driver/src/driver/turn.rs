@@ -9,8 +9,8 @@ use io_uring::squeue::Flags;
 
 use super::metrics::add;
 use super::{Core, Driver, IGNORE, WAKE};
-use crate::fd::FdRef;
-use crate::op::watch_entry;
+use crate::fd::{FdRef, Lane};
+use crate::op::{cancel_entry, watch_entry};
 use crate::ring::{Completion, Sqe, Wait};
 use crate::slots::{Done, Key, Settled};
 
@@ -198,7 +198,7 @@ impl Driver {
             }
             Settled::Done(done) => self.follow(done),
             Settled::Orphan(key) => self.discard(key, true),
-            Settled::NotFound(key) => self.stage_cancel(key),
+            Settled::NotFound(key) | Settled::OutOfTime(key) => self.stage_cancel(key),
         }
     }
 
@@ -210,11 +210,22 @@ impl Driver {
             token.ended(flight, done.cancelled, &mut ready);
         }
         drop(ready);
+        if let Some(key) = done.timer {
+            self.stage_alone(cancel_entry(key.timeout_user_data(), IGNORE));
+        }
         if let Some(key) = done.cancel_next {
             self.cancel(key);
         }
         if let Some(fd) = done.last_out {
             self.last_out(&fd);
+        }
+        if let Some((fd, lane)) = done.second {
+            if let Some(lane) = lane {
+                fd.release(lane);
+            }
+            if fd.finish() {
+                self.last_out(&fd);
+            }
         }
     }
 
@@ -238,7 +249,11 @@ impl Driver {
             self.follow(done);
         }
         let (fd, lane) = (orphan.fd.take(), orphan.lane.take());
+        let group = orphan.group.take();
         self.core().slots.give_back(&orphan);
+        if let Some(group) = group {
+            group.release(Lane::Write);
+        }
         let Some(fd) = fd else {
             return;
         };

@@ -61,6 +61,7 @@ impl Shared {
             wakers.extend(slow.waiting[lane as usize].drain(..).map(|w| w.waker));
             self.state.fetch_and(!lane.queued(), AcqRel);
         }
+        wakers.extend(slow.elsewhere.drain(..).map(|w| w.waker));
         let Some(owned) = slow.owned.take() else {
             // A chain's own close has done it.
             return;

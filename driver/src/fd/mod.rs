@@ -26,11 +26,12 @@
 //! much). The count and `CLOSING` are in one word, so exactly one party sees "closing, and none in flight":
 //! the closer, or the last operation to finish. That one closes ([`Shared::last_out`]).
 //!
-//! [`shared`] counts and queues, [`closing`] closes; the handle, and the two lines of unsafe code that lend its
+//! [`shared`] counts, [`queue`] queues, [`closing`] closes; the handle, and the two lines of unsafe code that lend its
 //! descriptor out, are here.
 #![allow(unsafe_code, reason = "lends the descriptor out as BorrowedFd")]
 
 mod closing;
+mod queue;
 mod shared;
 
 use std::fmt;
@@ -77,6 +78,11 @@ impl Fd {
             None => Arc::new(Shared::new(owned)),
         };
         Fd { shared }
+    }
+
+    /// No descriptor, only a lane to queue for.
+    pub(crate) fn lane_only() -> FdRef {
+        Arc::new(Shared::lane_only())
     }
 
     pub(crate) fn allocate(owned: OwnedFd) -> FdRef {
@@ -150,6 +156,12 @@ impl Fd {
     /// Sockets that a listener accepts inherit the option from it.
     pub fn may_linger(&self) -> bool {
         self.shared.state.load(Acquire) & (LINGERS | BORROWED) != 0
+    }
+
+    /// Whether bytes, a connection or an error wait here that arrived for a dropped read or accept: the next one is
+    /// served from them. What goes past reading, a [`Splice`](crate::op::Splice), is refused until then.
+    pub fn has_kept(&self) -> bool {
+        self.shared.has_kept()
     }
 
     /// Whether [`close`](Fd::close) has been called.

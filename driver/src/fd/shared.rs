@@ -1,10 +1,10 @@
-//! What is in flight on a descriptor: the count, the lanes and their queues, what is kept.
+//! What is in flight on a descriptor: the count, the lanes, what is kept. Who queues for a lane: [`super::queue`].
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
-use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -72,6 +72,8 @@ pub(crate) struct Shared {
     home: AtomicU32,
     /// The home driver's list of slots in flight here. Only the home driver's thread touches it.
     head: AtomicU32,
+    /// The same for those that have this as their second descriptor.
+    second_head: AtomicU32,
     slow: Mutex<Slow>,
 }
 
@@ -81,6 +83,8 @@ pub(super) struct Slow {
     pub(super) owned: Option<OwnedFd>,
     pub(super) kept: Kept,
     pub(super) waiting: [VecDeque<Waiter>; 2],
+    /// Those who need this descriptor and wait for another of theirs first: a close here must wake them.
+    pub(super) elsewhere: Vec<Waiter>,
     pub(super) granted: [Option<u64>; 2],
     pub(super) closers: Vec<Waker>,
     pub(super) close_error: Option<i32>,
@@ -106,8 +110,6 @@ fn one_more(state: u32) -> u32 {
     state + 1
 }
 
-static NEXT_WAITER: AtomicU64 = AtomicU64::new(1);
-
 impl Shared {
     pub(super) fn new(owned: OwnedFd) -> Shared {
         Shared {
@@ -115,10 +117,23 @@ impl Shared {
             state: AtomicU32::new(0),
             home: AtomicU32::new(0),
             head: AtomicU32::new(NONE),
+            second_head: AtomicU32::new(NONE),
             slow: Mutex::new(Slow {
                 owned: Some(owned),
                 ..Slow::default()
             }),
+        }
+    }
+
+    /// No descriptor: only a lane to queue for, that of a [serial group](crate::SerialGroup).
+    pub(crate) fn lane_only() -> Shared {
+        Shared {
+            raw: -1,
+            state: AtomicU32::new(0),
+            home: AtomicU32::new(0),
+            head: AtomicU32::new(NONE),
+            second_head: AtomicU32::new(NONE),
+            slow: Mutex::default(),
         }
     }
 
@@ -127,10 +142,12 @@ impl Shared {
         *self.state.get_mut() = 0;
         *self.home.get_mut() = 0;
         *self.head.get_mut() = NONE;
+        *self.second_head.get_mut() = NONE;
         let slow = self.slow.get_mut().unwrap_or_else(PoisonError::into_inner);
         slow.kept.clear();
         // The queues keep their room: whoever takes this memory over allocates nothing.
         slow.waiting.iter_mut().for_each(VecDeque::clear);
+        slow.elsewhere.clear();
         slow.closers.clear();
         slow.rings.clear();
         slow.owned = None;
@@ -228,105 +245,6 @@ impl Shared {
         old & COUNT == 1 && old & CLOSING != 0
     }
 
-    /// Gives a lane up: hands it to the first in the queue, or frees it.
-    #[inline]
-    pub(crate) fn release(&self, lane: Lane) {
-        let mut state = self.state.load(Relaxed);
-        while state & lane.queued() == 0 {
-            match self
-                .state
-                .compare_exchange_weak(state, state & !lane.busy(), AcqRel, Relaxed)
-            {
-                Ok(_) => return,
-                Err(seen) => state = seen,
-            }
-        }
-        // Two statements: the lock must not be held when user code is called.
-        let next = self.hand_on(&mut self.slow(), lane);
-        if let Some(waker) = next {
-            waker.wake();
-        }
-    }
-
-    /// Hands a held lane to the first waiter; the lane stays busy on its behalf.
-    fn hand_on(&self, slow: &mut Slow, lane: Lane) -> Option<Waker> {
-        let queue = &mut slow.waiting[lane as usize];
-        let first = queue.pop_front();
-        let empty = queue.is_empty();
-        slow.granted[lane as usize] = first.as_ref().map(|w| w.id);
-        if empty {
-            let off = if first.is_some() {
-                lane.queued()
-            } else {
-                lane.queued() | lane.busy()
-            };
-            self.state.fetch_and(!off, AcqRel);
-        }
-        first.map(|w| w.waker)
-    }
-
-    /// Queues for `lane`. `None`: it fell free meanwhile and is now the caller's.
-    pub(crate) fn enqueue(&self, lane: Lane, waker: &Waker) -> Option<u64> {
-        let mut slow = self.slow();
-        let mut state = self.state.load(Relaxed);
-        loop {
-            let free = state & (lane.busy() | lane.queued()) == 0;
-            let next = state | if free { lane.busy() } else { lane.queued() };
-            match self
-                .state
-                .compare_exchange_weak(state, next, AcqRel, Relaxed)
-            {
-                Ok(_) if free => return None,
-                Ok(_) => break,
-                Err(seen) => state = seen,
-            }
-        }
-        let id = NEXT_WAITER.fetch_add(1, Relaxed);
-        slow.waiting[lane as usize].push_back(Waiter {
-            id,
-            waker: waker.clone(),
-        });
-        Some(id)
-    }
-
-    /// Whether waiter `id` was handed its lane; if not, `waker` is the one to wake.
-    pub(crate) fn granted(&self, lane: Lane, id: u64, waker: &Waker) -> bool {
-        let mut slow = self.slow();
-        if slow.granted[lane as usize] == Some(id) {
-            slow.granted[lane as usize] = None;
-            return true;
-        }
-        let waiter = slow.waiting[lane as usize].iter_mut().find(|w| w.id == id);
-        let replaced = waiter.map(|w| std::mem::replace(&mut w.waker, waker.clone()));
-        // Dropping a waker may run anything: not under the lock.
-        drop(slow);
-        drop(replaced);
-        false
-    }
-
-    /// Takes waiter `id` out of the queue; a lane it was handed meanwhile goes on to the next.
-    pub(crate) fn leave(&self, lane: Lane, id: u64) {
-        let mut slow = self.slow();
-        let queue = &mut slow.waiting[lane as usize];
-        if let Some(at) = queue.iter().position(|w| w.id == id) {
-            let waiter = queue.remove(at);
-            if queue.is_empty() {
-                self.state.fetch_and(!lane.queued(), AcqRel);
-            }
-            drop(slow);
-            drop(waiter);
-            return;
-        }
-        if slow.granted[lane as usize] == Some(id) {
-            slow.granted[lane as usize] = None;
-            let next = self.hand_on(&mut slow, lane);
-            drop(slow);
-            if let Some(waker) = next {
-                waker.wake();
-            }
-        }
-    }
-
     /// Puts aside what arrived for nobody.
     pub(crate) fn keep(&self, put: impl FnOnce(&mut Kept)) {
         let mut slow = self.slow();
@@ -379,6 +297,20 @@ impl Shared {
     #[inline]
     pub(crate) fn set_head(&self, head: u32) {
         self.head.store(head, Relaxed);
+    }
+
+    /// As [`head`](Shared::head), of the slots that have this as their second descriptor.
+    pub(crate) fn second_head(&self) -> u32 {
+        self.second_head.load(Relaxed)
+    }
+
+    pub(crate) fn set_second_head(&self, head: u32) {
+        self.second_head.store(head, Relaxed);
+    }
+
+    /// Whether something is kept that a read must be served from first.
+    pub(crate) fn has_kept(&self) -> bool {
+        self.state.load(Acquire) & KEPT != 0
     }
 }
 

@@ -11,6 +11,7 @@ use super::{Operation, Timeout};
 use crate::cancel::{CancelToken, TokenInner};
 use crate::driver::Driver;
 use crate::fd::{Fd, FdRef, Lane};
+use crate::group::SerialGroup;
 use crate::slots::{Key, Taken};
 
 /// When an operation is to be given up.
@@ -43,6 +44,8 @@ impl Deadline {
 pub struct Op<T: Operation> {
     pub(super) phase: Phase<T>,
     pub(super) fd: Option<FdRef>,
+    /// The serial group's lane.
+    pub(super) group: Option<FdRef>,
     pub(super) deadline: Option<Deadline>,
     pub(super) token: Option<Rc<TokenInner>>,
 }
@@ -54,9 +57,11 @@ pub(super) enum Phase<T> {
     Done,
 }
 
-/// An operation queued for its lane.
+/// An operation queued for a lane.
 pub(super) struct Waiting<T> {
     pub(super) op: T,
+    /// Which of its seats the lane is: it has those before it.
+    pub(super) at: usize,
     pub(super) lane: Lane,
     pub(super) id: u64,
     /// Where the token's registry wakes it from.
@@ -73,6 +78,7 @@ impl<T: Operation> Op<T> {
         Op {
             phase: Phase::Idle(op),
             fd: None,
+            group: None,
             deadline: None,
             token: None,
         }
@@ -87,6 +93,7 @@ impl<T: Operation> Op<T> {
         Op {
             phase: Phase::Idle(op),
             fd: Some(fd),
+            group: None,
             deadline: None,
             token: None,
         }
@@ -119,11 +126,10 @@ impl<T: Operation> Op<T> {
         self
     }
 
-    pub(crate) fn fd_and_lane(&self) -> Option<(&FdRef, Option<Lane>)> {
-        match (&self.phase, &self.fd) {
-            (Phase::Idle(op), Some(fd)) => Some((fd, op.lane())),
-            _ => None,
-        }
+    /// Puts the operation into a group of which one at a time runs; see [`SerialGroup`].
+    pub fn in_group(mut self, group: &SerialGroup) -> Op<T> {
+        self.group = Some(group.lane().clone());
+        self
     }
 
     pub(crate) fn token_is_cancelled(&self) -> bool {
@@ -184,7 +190,7 @@ impl<T: Operation> Op<T> {
     fn abandon(&mut self) {
         match std::mem::replace(&mut self.phase, Phase::Done) {
             Phase::Idle(_) | Phase::Done => {}
-            Phase::Waiting(waiting) => self.leave(waiting.lane, waiting.id, waiting.token_seat),
+            Phase::Waiting(waiting) => self.leave(&waiting),
             Phase::Flight { driver, key } => driver.abandon(key),
         }
     }
@@ -202,6 +208,9 @@ fn finish<T: Operation>(taken: Taken<T>) -> T::Output {
     let output = taken.op.complete(taken.result);
     if let (Some(fd), Some(lane)) = (taken.fd, taken.lane) {
         fd.release(lane);
+    }
+    if let Some(group) = taken.group {
+        group.release(Lane::Write);
     }
     output
 }

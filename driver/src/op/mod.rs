@@ -38,6 +38,7 @@ mod multi;
 mod nop;
 mod openat;
 mod openat2;
+mod origin;
 mod poll_add;
 mod poll_multi;
 mod position;
@@ -47,15 +48,18 @@ mod recv;
 mod recvmsg;
 mod renameat;
 mod rounds;
+mod seats;
 mod send;
 mod sendmsg;
 mod setxattr;
 mod shutdown;
 mod socket;
+mod splice;
 mod start;
 mod statx;
 mod symlinkat;
 mod sync_file_range;
+mod tee;
 mod timeout;
 mod unlinkat;
 mod waitid;
@@ -63,11 +67,10 @@ mod write;
 mod writev;
 
 use std::io;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::RawFd;
 use std::task::Waker;
 
 use io_uring::squeue;
-use socket2::SockAddr;
 
 pub use self::accept::Accept;
 pub use self::accept_multi::AcceptMulti;
@@ -94,6 +97,7 @@ pub use self::multi::{Multi, Multishot};
 pub use self::nop::Nop;
 pub use self::openat::OpenAt;
 pub use self::openat2::OpenAt2;
+pub use self::origin::Origin;
 pub(crate) use self::poll_add::watch_entry;
 pub use self::poll_add::{Events, PollAdd};
 pub(crate) use self::poll_multi::PollMulti;
@@ -102,15 +106,19 @@ pub use self::readv::Readv;
 pub use self::recv::{Recv, RecvExact};
 pub use self::recvmsg::{Message, Receipt, RecvFrom, RecvMsg};
 pub use self::renameat::RenameAt;
+pub use self::seats::Second;
+pub(crate) use self::seats::{ALL, FDS, GivesUp, SEATS, Seat, Which, kept_error};
 pub use self::send::{Send, SendAll};
 pub use self::sendmsg::{SendMsg, SendTo};
 pub use self::setxattr::SetXattr;
 pub use self::shutdown::Shutdown;
 pub use self::socket::Socket;
+pub use self::splice::Splice;
 pub(crate) use self::start::Refused;
 pub use self::statx::Statx;
 pub use self::symlinkat::SymlinkAt;
 pub use self::sync_file_range::SyncFileRange;
+pub use self::tee::Tee;
 pub use self::timeout::Timeout;
 pub(crate) use self::timeout::timespec_of;
 pub use self::unlinkat::UnlinkAt;
@@ -118,8 +126,7 @@ pub use self::waitid::WaitId;
 pub use self::write::{Write, WriteAll};
 pub use self::writev::Writev;
 
-use self::position::Position;
-use crate::fd::{Begin, FdRef, Lane};
+use crate::fd::Lane;
 use crate::kept::Kept;
 
 /// What a completed operation answered.
@@ -164,102 +171,6 @@ pub enum OnDrop {
     Keep,
 }
 
-/// Where a completion that nobody waits for came from, and where what it brought can be put.
-#[derive(Clone, Copy, Debug)]
-pub struct Origin<'a> {
-    pub(crate) fd: Option<&'a FdRef>,
-    /// Whether the operation still counts as in flight, so that the descriptor's number is its own.
-    pub(crate) counted: bool,
-    /// Whether it still holds its lane: in a chain, the last of those that share it does.
-    pub(crate) holds_lane: bool,
-}
-
-impl Origin<'_> {
-    /// Of nothing that could be kept anywhere.
-    pub(crate) const NOWHERE: Origin<'static> = Origin {
-        fd: None,
-        counted: false,
-        holds_lane: false,
-    };
-
-    fn keep(self, put: impl FnOnce(&mut Kept)) {
-        if let Some(fd) = self.fd {
-            fd.keep(put);
-        }
-    }
-
-    /// What a dropped read brought: kept for the next, or left where it is in the file.
-    fn give_back_read(
-        self,
-        position: Position,
-        result: &io::Result<Success>,
-        put: impl FnOnce(&mut Kept, usize),
-    ) {
-        match (position, result) {
-            (Position::Stream, result) => self.keep_read(result, put),
-            (Position::Cursor, Ok(success)) => self.rewind(success.value as usize),
-            (Position::Cursor | Position::At(_) | Position::Nowhere, _) => {}
-        }
-    }
-
-    /// Moves the file's cursor back by the `n` bytes that a dropped read has read.
-    ///
-    /// Not once another operation may have moved it: a later member of the same chain.
-    fn rewind(self, n: usize) {
-        let Some(fd) = self.fd.filter(|_| self.holds_lane && n > 0) else {
-            return;
-        };
-        if !self.counted && fd.begin(None) == Begin::Closed {
-            return;
-        }
-        // Where it cannot go back (another handle has set it to the start, say), it is where it was put.
-        let _ = lseek::lseek(fd.raw(), -(n as i64), libc::SEEK_CUR);
-        if !self.counted {
-            fd.finish_here();
-        }
-    }
-
-    /// Keeps the result of a read for the next one. A cancelled read brought nothing.
-    fn keep_read(self, result: &io::Result<Success>, put: impl FnOnce(&mut Kept, usize)) {
-        match (result, self.fd) {
-            (Ok(success), Some(fd)) => fd.keep(|kept| {
-                kept.bounded.get_or_insert_with(|| is_bounded(fd.raw()));
-                put(kept, success.value as usize);
-            }),
-            (Ok(_), None) => {}
-            (Err(error), _) => self.keep_error(error),
-        }
-    }
-
-    fn keep_error(self, error: &io::Error) {
-        match error.raw_os_error() {
-            // Cancelled, or told not to wait: nothing happened.
-            None | Some(libc::ECANCELED | libc::EAGAIN) => {}
-            Some(errno) => self.keep(|kept| kept.put_error(errno)),
-        }
-    }
-
-    fn keep_socket(self, socket: OwnedFd, peer: Option<SockAddr>) {
-        self.keep(|kept| kept.put_socket(socket, peer));
-    }
-}
-
-/// Whether messages have boundaries on a descriptor (datagrams, seqpacket): then they are kept one by one.
-///
-/// The kernel is asked, once a descriptor and only when something is to be kept: so it is right however the
-/// descriptor was made, and costs operations that are awaited nothing. (Should the descriptor be closed already, nobody
-/// can ask for what is kept.)
-fn is_bounded(raw: RawFd) -> bool {
-    let mut kind: libc::c_int = 0;
-    let mut len = size_of_val(&kind) as libc::socklen_t;
-    let (level, option) = (libc::SOL_SOCKET, libc::SO_TYPE);
-    // SAFETY: the kernel writes at most `len` bytes to `kind`.
-    let asked =
-        unsafe { libc::getsockopt(raw, level, option, (&raw mut kind).cast(), &raw mut len) };
-    // It fails on what is no socket: a pipe, a file.
-    asked == 0 && kind != libc::SOCK_STREAM
-}
-
 /// One kind of operation: how to ask the kernel for it and what its answer means.
 ///
 /// Implemented by the types of this module; they are the ones a ring knows how to carry out.
@@ -288,6 +199,9 @@ pub unsafe trait Operation: Sized + 'static {
     /// Whether it may take several rounds; see [`goes_on`](Operation::goes_on).
     #[doc(hidden)]
     const ROUNDS: bool = false;
+    /// Whether it may have a [second](Operation::second) descriptor.
+    #[doc(hidden)]
+    const TWO: bool = false;
 
     /// Whether it notes its completions itself, in [`note`](Operation::note).
     #[doc(hidden)]
@@ -296,6 +210,20 @@ pub unsafe trait Operation: Sized + 'static {
     /// The direction of the descriptor it has to itself while in flight.
     #[doc(hidden)]
     fn lane(&self) -> Option<Lane> {
+        None
+    }
+
+    /// Whether a worker of the kernel's runs it and waits with it, where no linked timeout reaches it: its deadline is
+    /// a timer of its own.
+    #[doc(hidden)]
+    fn on_worker(&self) -> bool {
+        false
+    }
+
+    /// The second descriptor, as safe as the first: its number is given up only after the last completion, and
+    /// closing it ends the operation. Only with [`TWO`](Operation::TWO), not with [`ROUNDS`](Operation::ROUNDS).
+    #[doc(hidden)]
+    fn second(&self) -> Option<&Second> {
         None
     }
 

@@ -42,8 +42,8 @@ impl OpenAt {
     /// Without it the kernel first tries what can be had without waiting: of a FIFO the reading end opens with nobody at
     /// the other, and the writing end answers `ENXIO`.
     ///
-    /// Such an opening can be cancelled, and dropped; its own deadline does not reach it, as Linux 6.18 starts the
-    /// clock of a linked timeout only when a worker's operation is past blocking. A timeout of the future's drops it.
+    /// Such an opening can be cancelled, dropped and given a deadline as any other; but not a deadline in a chain: Linux
+    /// 6.18 starts the clock of a linked timeout only when a worker's operation is past blocking.
     pub fn may_block(mut self) -> OpenAt {
         self.may_block = true;
         self
@@ -66,6 +66,10 @@ unsafe impl Operation for OpenAt {
     type Output = io::Result<OwnedFd>;
     const OPCODE: u8 = opcode::OpenAt::CODE;
     const NAME: &'static str = "IORING_OP_OPENAT";
+
+    fn on_worker(&self) -> bool {
+        self.may_block
+    }
 
     fn entry(&mut self, fd: RawFd) -> squeue::Entry {
         let entry = opcode::OpenAt::new(directory(fd), self.path.as_ptr())

@@ -1,14 +1,16 @@
-//! How an operation starts: refused, served from what is kept, queued for its direction, or placed into a slot.
+//! How an operation starts: refused, served from what is kept, or placed into a slot; or it queues first, which is in
+//! [`super::seats`].
 
 use std::io;
 use std::os::fd::RawFd;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Instant;
 
 use io_uring::{opcode, squeue};
 
-use super::future::{Deadline, Op, Phase, Waiting};
-use super::{OnDrop, Operation, Success, Timeout};
+use super::future::{Deadline, Op, Phase};
+use super::seats::{ALL, GivesUp, Which};
+use super::{OnDrop, Operation, Success};
 use crate::cancel::cancelled;
 use crate::current;
 use crate::driver::Driver;
@@ -59,33 +61,25 @@ impl<T: Operation> Op<T> {
                 ),
             )));
         }
-        if T::CALLED || driver.supports(T::OPCODE) {
+        // One in a group falls back once it is its turn.
+        if T::CALLED || driver.supports(T::OPCODE) || (fall_back && self.group.is_some()) {
             return Ok(());
         }
         let fallback = if fall_back { self.fall_back() } else { None };
         Err(match fallback {
             Some(result) => Refused::Fallback(result),
-            None => Refused::Error(io::Error::new(
-                io::ErrorKind::Unsupported,
-                format!(
-                    "this kernel's io_uring has no {}: Linux {} has it",
-                    T::NAME,
-                    T::SINCE
-                ),
-            )),
+            None => Refused::Error(unsupported::<T>()),
         })
     }
 
-    /// Does it by a plain system call, counted in on its descriptor for as long as that takes.
+    /// Does it by a plain system call, counted in on its descriptors for as long as that takes.
     fn fall_back(&mut self) -> Option<io::Result<Success>> {
-        let Some(fd) = self.fd.clone() else {
-            return self.op_mut()?.fallback(-1);
-        };
-        if fd.begin(None) == Begin::Closed {
+        if self.count_in(&[Which::Own, Which::Second], |fd, _| fd.begin(None)) == Begin::Closed {
             return Some(Err(closed_error()));
         }
-        let done = self.op_mut().and_then(|op| op.fallback(fd.raw()));
-        self.count_out(None);
+        let raw = self.fd.as_ref().map_or(-1, |fd| fd.raw());
+        let done = self.op_mut().and_then(|op| op.fallback(raw));
+        self.count_out(&[Which::Own, Which::Second]);
         done
     }
 
@@ -101,7 +95,7 @@ impl<T: Operation> Op<T> {
         match std::mem::replace(&mut self.phase, Phase::Done) {
             Phase::Idle(op) => Some(op.complete(result)),
             Phase::Waiting(waiting) => {
-                self.leave(waiting.lane, waiting.id, waiting.token_seat);
+                self.leave(&waiting);
                 Some(waiting.op.complete(result))
             }
             other => {
@@ -111,24 +105,15 @@ impl<T: Operation> Op<T> {
         }
     }
 
-    pub(super) fn leave(&self, lane: Lane, id: u64, token_seat: Option<usize>) {
-        if let Some(fd) = &self.fd {
-            fd.leave(lane, id);
-        }
-        if let (Some(token), Some(seat)) = (&self.token, token_seat) {
-            token.stand_up(seat);
-        }
-    }
-
     /// Puts the operation into a slot and stages it; or, if it is a member of a chain, puts its entries behind
     /// those that will be staged together, linked by `link`.
     ///
-    /// The operation is counted in on its descriptor already. `lane` is the one to give up when its result
-    /// is taken; `waker` is woken when it has completed.
+    /// The operation is counted in on its descriptors already. `gives_up` says which of its lanes are given up when
+    /// it has ended; `waker` is woken when it has completed.
     pub(crate) fn place(
         &mut self,
         driver: &Driver,
-        lane: Option<Lane>,
+        gives_up: GivesUp,
         link: Option<squeue::Flags>,
         waker: Option<Waker>,
     ) -> Option<Key> {
@@ -138,10 +123,20 @@ impl<T: Operation> Op<T> {
         let keep = op.on_drop() == OnDrop::Keep;
         let raw = self.fd.as_ref().map_or(-1, |fd| fd.raw());
         let home = self.fd.as_ref().is_none_or(|fd| driver.is_home_of(fd));
+        let on_worker = op.on_worker();
+        let second = if T::TWO { op.second() } else { None };
+        let second = second.map(|second| (second.fd.clone(), driver.is_home_of(&second.fd)));
         let mut core = driver.core();
-        let key = core
-            .slots
-            .insert(op, self.fd.take(), home, lane, keep, waker);
+        let fd = self.fd.take();
+        let key = core.slots.insert(op, fd, home, gives_up.own, keep, waker);
+        if let Some((fd, home)) = second {
+            core.slots.set_second(key, fd, gives_up.second, home);
+        }
+        if gives_up.group
+            && let Some(group) = self.group.take()
+        {
+            core.slots.set_group(key, group);
+        }
         // SAFETY: `key` was just made from a `T`; nothing is staged for it yet.
         let entry = unsafe { core.slots.op_mut::<T>(key) }
             .entry(raw)
@@ -152,6 +147,14 @@ impl<T: Operation> Op<T> {
         match (self.deadline, link) {
             (None, None) => driver.stage_one(&mut core, sqe),
             (None, Some(_)) => core.stage_later(sqe),
+            (Some(deadline), None) if on_worker => {
+                let timespec = core.slots.arm_timer(key, deadline.left());
+                let timer = opcode::Timeout::new(timespec).build();
+                // SAFETY: the timespec is in the slot's cell, which outlives the submission.
+                let timer = unsafe { Sqe::new(timer.user_data(key.timeout_user_data())) };
+                driver.stage_one(&mut core, sqe);
+                driver.stage_one(&mut core, timer);
+            }
             (Some(deadline), link) => {
                 let timespec = core.slots.arm_deadline(key, deadline.left());
                 let timeout = opcode::LinkTimeout::new(timespec).build();
@@ -197,16 +200,19 @@ impl<T: Operation> Op<T> {
         if T::ROUNDS {
             self.start_clock();
         }
-        let begun = self.fd.as_ref().map_or(Begin::Go, |fd| fd.begin(lane));
-        match (begun, lane) {
-            (Begin::Closed, _) => self.end(Err(closed_error())),
-            (Begin::Busy, Some(lane)) => self.queue(&driver, lane, cx),
-            (begun, lane) => self.go(&driver, lane, begun == Begin::GoKept, cx),
+        if T::TWO || self.group.is_some() {
+            return self.take_seats(&driver, 0, false, cx);
+        }
+        match self.fd.as_ref().map_or(Begin::Go, |fd| fd.begin(lane)) {
+            Begin::Closed => self.end(Err(closed_error())),
+            Begin::Busy => self.take_seats(&driver, 0, false, cx),
+            begun => self.go(&driver, lane, begun == Begin::GoKept, cx),
         }
     }
 
-    /// Counted in, the lane held: serves the operation from what is kept, or stages it.
-    fn go(
+    /// Counted in, the lanes held: serves the operation from what is kept, or stages it. `lane` is its own
+    /// descriptor's.
+    pub(super) fn go(
         &mut self,
         driver: &Driver,
         lane: Option<Lane>,
@@ -214,22 +220,24 @@ impl<T: Operation> Op<T> {
         cx: &Context<'_>,
     ) -> Option<T::Output> {
         if kept && let Some(result) = self.serve() {
-            self.count_out(lane);
-            return self.end(result);
+            return self.end_seated(result);
+        }
+        if self.group.is_some() && !T::CALLED && !driver.supports(T::OPCODE) {
+            let fallback = self.fall_back();
+            return self.end_seated(fallback.unwrap_or_else(|| Err(unsupported::<T>())));
         }
         if let Err(error) = self.seal(0) {
-            self.count_out(lane);
-            return self.end(Err(error));
+            return self.end_seated(Err(error));
         }
         if T::CALLED {
             let result = self.call();
-            self.count_out(lane);
-            return self.end(result);
+            return self.end_seated(result);
         }
         // A closer on another thread asks every driver it knows of; it may not have known of this one yet.
-        let unknown = self.fd.as_ref().is_some_and(|fd| !fd.is_home(driver.id()));
+        let unknown = self.fd.as_ref().is_some_and(|fd| !fd.is_home(driver.id()))
+            || (T::TWO && self.second_is_foreign(driver));
         let waker = Some(cx.waker().clone());
-        let key = self.place(driver, lane, None, waker);
+        let key = self.place(driver, self.all_seats(lane), None, waker);
         if let Some(key) = key.filter(|_| unknown) {
             driver.cancel_if_closing(key);
         }
@@ -264,19 +272,8 @@ impl<T: Operation> Op<T> {
         }
     }
 
-    /// Takes back a [`Shared::begin`](crate::fd::Shared::begin) that led to no submission.
-    pub(crate) fn count_out(&self, lane: Option<Lane>) {
-        let Some(fd) = &self.fd else {
-            return;
-        };
-        if let Some(lane) = lane {
-            fd.release(lane);
-        }
-        fd.finish_here();
-    }
-
     /// From here on the deadline passes, whatever the operation still has to wait for before it is staged.
-    fn start_clock(&mut self) {
+    pub(super) fn start_clock(&mut self) {
         if let Some(Deadline::After(duration)) = self.deadline
             // One beyond the end of time stays as it is: no clock will tell the difference.
             && let Some(instant) = Instant::now().checked_add(duration)
@@ -285,105 +282,7 @@ impl<T: Operation> Op<T> {
         }
     }
 
-    /// The lane is busy: queues for it, unless it has fallen free meanwhile.
-    fn queue(&mut self, driver: &Driver, lane: Lane, cx: &mut Context<'_>) -> Option<T::Output> {
-        let id = self.fd.as_ref().and_then(|fd| fd.enqueue(lane, cx.waker()));
-        let Some(id) = id else {
-            return self.go_granted(driver, Some(lane), cx);
-        };
-        self.start_clock();
-        let Phase::Idle(op) = std::mem::replace(&mut self.phase, Phase::Done) else {
-            return None;
-        };
-        let mut timer = self
-            .deadline
-            .map(|d| Box::pin(Op::new(Timeout::new(d.left()))));
-        if let Some(timer) = &mut timer {
-            // Starts its clock; it cannot be over yet.
-            let _ = timer.as_mut().poll(cx);
-        }
-        let token_seat = self.token.as_ref().map(|t| t.sit_down(cx.waker()));
-        self.phase = Phase::Waiting(Waiting {
-            op,
-            lane,
-            id,
-            token_seat,
-            timer,
-        });
-        None
-    }
-
-    /// A queued operation is polled: cancelled, closed, out of time, or handed its lane.
-    pub(super) fn wait(&mut self, cx: &mut Context<'_>) -> Poll<T::Output> {
-        let (Phase::Waiting(waiting), Some(fd)) = (&mut self.phase, &self.fd) else {
-            return Poll::Pending;
-        };
-        if let (Some(token), Some(seat)) = (&self.token, waiting.token_seat) {
-            if token.is_cancelled() {
-                return self.end_waiting(cancelled());
-            }
-            token.change_waker(seat, cx.waker());
-        }
-        let driver = current::driver(T::NAME);
-        if fd.is_closing() || driver.is_closed() {
-            return self.end_waiting(cancelled());
-        }
-        let (lane, id) = (waiting.lane, waiting.id);
-        if fd.granted(lane, id, cx.waker()) {
-            return self
-                .granted(&driver, lane, cx)
-                .map_or(Poll::Pending, Poll::Ready);
-        }
-        if let Some(timer) = &mut waiting.timer
-            && timer.as_mut().poll(cx).is_ready()
-        {
-            return self.end_waiting(io::ErrorKind::TimedOut.into());
-        }
-        Poll::Pending
-    }
-
-    fn end_waiting(&mut self, error: io::Error) -> Poll<T::Output> {
-        self.end(Err(error)).map_or(Poll::Pending, Poll::Ready)
-    }
-
-    /// The lane is ours: on with it. What is left of a deadline goes with the submission.
-    fn granted(&mut self, driver: &Driver, lane: Lane, cx: &Context<'_>) -> Option<T::Output> {
-        let Phase::Waiting(waiting) = std::mem::replace(&mut self.phase, Phase::Done) else {
-            return None;
-        };
-        if let (Some(token), Some(seat)) = (&self.token, waiting.token_seat) {
-            token.stand_up(seat);
-        }
-        self.phase = Phase::Idle(waiting.op);
-        self.go_granted(driver, Some(lane), cx)
-    }
-
-    /// As [`go`](Op::go), for an operation that has its lane, if it needs one, but is not counted in.
-    fn go_granted(
-        &mut self,
-        driver: &Driver,
-        lane: Option<Lane>,
-        cx: &Context<'_>,
-    ) -> Option<T::Output> {
-        let begun = self
-            .fd
-            .as_ref()
-            .map_or(Begin::Go, |fd| fd.begin_granted(lane));
-        if begun == Begin::Closed {
-            return self.give_up(lane);
-        }
-        self.go(driver, lane, begun == Begin::GoKept, cx)
-    }
-
-    /// Ends an operation that has its lane as cancelled, before it is counted in.
-    fn give_up(&mut self, lane: Option<Lane>) -> Option<T::Output> {
-        if let (Some(fd), Some(lane)) = (&self.fd, lane) {
-            fd.release(lane);
-        }
-        self.end(Err(cancelled()))
-    }
-
-    /// Starts the next round of an operation that the kernel stopped short. It has kept its lane.
+    /// Starts the next round of an operation that the kernel stopped short. It has kept its lane, and its group.
     pub(super) fn next_round(
         &mut self,
         driver: &Driver,
@@ -391,11 +290,25 @@ impl<T: Operation> Op<T> {
         cx: &Context<'_>,
     ) -> Option<T::Output> {
         self.fd = taken.fd;
+        self.group = taken.group;
         self.phase = Phase::Idle(taken.op);
         let cancelled = self.token.as_ref().is_some_and(|t| t.is_cancelled());
         if cancelled || driver.is_closed() {
-            return self.give_up(taken.lane);
+            self.release(&ALL);
+            return self.end(Err(crate::cancel::cancelled()));
         }
-        self.go_granted(driver, taken.lane, cx)
+        self.go_seated(driver, true, cx)
     }
+}
+
+/// The answer to an operation that the ring does not know and that has no plain way.
+fn unsupported<T: Operation>() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        format!(
+            "this kernel's io_uring has no {}: Linux {} has it",
+            T::NAME,
+            T::SINCE
+        ),
+    )
 }

@@ -1,7 +1,5 @@
 //! Finding operations: all, those on a descriptor, the one a cancel must name.
 
-use std::sync::Arc;
-
 use super::slot::{Phase, Slot};
 use super::{Key, Slots};
 use crate::fd::{FdRef, NONE};
@@ -58,9 +56,7 @@ impl Slots {
     /// The operations in flight on `fd`, oldest first.
     pub(crate) fn on_fd(&self, fd: &FdRef, home: bool) -> Vec<Key> {
         if !home {
-            return self.keys(Phase::InFlight, |s| {
-                s.fd.as_ref().is_some_and(|f| Arc::ptr_eq(f, fd))
-            });
+            return self.keys(Phase::InFlight, |slot| self.is_on(slot, fd));
         }
         let mut keys = Vec::new();
         let mut index = fd.head();
@@ -72,7 +68,13 @@ impl Slots {
             });
             index = slot.next;
         }
-        keys.reverse();
+        let several = fd.second_head() != NONE;
+        self.add_seconds(fd, &mut keys);
+        if several {
+            keys.sort_by_key(|key| key.generation);
+        } else {
+            keys.reverse();
+        }
         keys
     }
 

@@ -17,6 +17,7 @@
 mod find;
 mod memory;
 mod orphan;
+mod second;
 mod settle;
 mod slot;
 
@@ -52,6 +53,8 @@ pub(crate) enum Settled {
     Done(Done),
     /// The last completion of an operation nobody waits for: it must be discarded.
     Orphan(Key),
+    /// An operation's timer has fired: it is to be cancelled.
+    OutOfTime(Key),
     /// A cancel came too early to find it: it is to be asked for again.
     NotFound(Key),
 }
@@ -64,6 +67,10 @@ pub(crate) struct Done {
     pub(crate) last_out: Option<FdRef>,
     /// A later member of the chain was asked to be cancelled before it could be: cancel this one now.
     pub(crate) cancel_next: Option<Key>,
+    /// The operation's timer, which has not fired: to be cancelled.
+    pub(crate) timer: Option<Key>,
+    /// The operation's second descriptor and its lane there: to be given up, and the operation counted out.
+    pub(crate) second: Option<(FdRef, Option<Lane>)>,
     /// The token the operation had and its place there, and whether the operation ended as cancelled.
     pub(crate) token: Option<(Rc<TokenInner>, usize)>,
     pub(crate) cancelled: bool,
@@ -75,6 +82,8 @@ pub(crate) struct Taken<T> {
     pub(crate) result: io::Result<Success>,
     pub(crate) fd: Option<FdRef>,
     pub(crate) lane: Option<Lane>,
+    /// The serial group it was in, to be given up with the lane.
+    pub(crate) group: Option<FdRef>,
 }
 
 /// All operations of one driver.
@@ -167,6 +176,13 @@ impl Slots {
         timespec.as_ptr()
     }
 
+    /// As [`arm_deadline`](Slots::arm_deadline), for a timer that is not linked to the operation: when it fires, the
+    /// operation must be cancelled ([`Settled::OutOfTime`]); when the operation is over, the timer ([`Done::timer`]).
+    pub(crate) fn arm_timer(&mut self, key: Key, after: Duration) -> *const Timespec {
+        self.rare_mut(key).timer = true;
+        self.arm_deadline(key, after)
+    }
+
     pub(crate) fn set_token(&mut self, key: Key, token: (Rc<TokenInner>, usize)) {
         self.rare_mut(key).token = Some(token);
     }
@@ -232,12 +248,15 @@ impl Slots {
             (Phase::InFlight, _) => return (Poll::Pending, slot.waker.replace(cx.waker().clone())),
             (phase, _) => assert!(phase == Phase::Done, "an operation was taken out twice"),
         }
+        let mut group = None;
         if slot.rare != NONE {
             self.discard_more(key);
+            group = self.take_group(key);
         }
         let slot = &mut self.slab[key.index as usize];
         let cell = slot.cell;
         let taken = Taken {
+            group,
             result: slot.outcome(),
             fd: slot.fd.take(),
             lane: slot.lane.take(),
@@ -292,11 +311,16 @@ impl Slots {
         }
     }
 
-    /// Whether somebody has called `close` on the operation's descriptor. A chain that is to close it has not.
+    /// Whether somebody has called `close` on the operation's descriptor, or its second. A chain that is to close
+    /// it has not.
     pub(crate) fn is_closing(&self, key: Key) -> bool {
-        self.slot(key)
-            .and_then(|s| s.fd.as_ref())
-            .is_some_and(|fd| fd.is_close_called())
+        let Some(slot) = self.slot(key) else {
+            return false;
+        };
+        slot.fd.as_ref().is_some_and(|fd| fd.is_close_called())
+            || self
+                .second(slot)
+                .is_some_and(|second| second.fd.is_close_called())
     }
 
     /// The operation's future is gone. Its waker is the caller's to drop, with nothing borrowed.
@@ -319,6 +343,7 @@ impl Slots {
         self.slot(key)
             .filter(|s| s.orphaned && s.phase == Phase::Done)?;
         let done = counted.then(|| self.done(key));
+        let group = self.take_group(key);
         let slot = &mut self.slab[key.index as usize];
         let more = self
             .rare
@@ -331,6 +356,7 @@ impl Slots {
             more: more.unwrap_or_default(),
             fd: slot.fd.take(),
             lane: slot.lane.take(),
+            group,
             done,
         };
         self.free(key);

@@ -100,6 +100,7 @@ pub(crate) struct Orphan {
     pub(super) more: VecDeque<Success>,
     pub(crate) fd: Option<FdRef>,
     pub(crate) lane: Option<Lane>,
+    pub(crate) group: Option<FdRef>,
     pub(crate) done: Option<Done>,
 }
 

@@ -92,6 +92,10 @@ impl Slots {
 
     fn settle_timeout(&mut self, key: Key, result: i32) -> Settled {
         self.in_flight -= 1;
+        let slot = &self.slab[key.index as usize];
+        if self.rare(slot).is_some_and(|rare| rare.timer) {
+            return self.settle_timer(key, result);
+        }
         let slot = &mut self.slab[key.index as usize];
         // It fired and did not find the operation, which was on its way to a worker and may block there.
         if result == -libc::ENOENT && slot.phase == Phase::InFlight && !slot.cancelled {
@@ -109,10 +113,29 @@ impl Slots {
         Settled::Noted
     }
 
+    /// A timer that is not linked to its operation has fired, or was cancelled.
+    fn settle_timer(&mut self, key: Key, result: i32) -> Settled {
+        let slot = &mut self.slab[key.index as usize];
+        let fired = result == -libc::ETIME && slot.phase == Phase::InFlight && !slot.cancelled;
+        slot.deadline = if fired {
+            Deadline::Fired
+        } else {
+            Deadline::Over
+        };
+        if fired {
+            Settled::OutOfTime(key)
+        } else {
+            Settled::Noted
+        }
+    }
+
     /// What follows a last completion, besides the waking.
     pub(super) fn done(&mut self, key: Key) -> Done {
         let cancel_next = self.next_to_cancel(key);
+        let second = self.take_second(key);
         let slot = &self.slab[key.index as usize];
+        let has_timer = self.rare(slot).is_some_and(|rare| rare.timer);
+        let timer = (has_timer && slot.deadline == Deadline::Armed).then_some(key);
         // It may have run out of time first, or failed by itself.
         let cancelled = slot.cancelled && slot.outcome().is_err_and(|error| is_cancelled(&error));
         let token = self
@@ -123,6 +146,8 @@ impl Slots {
             waker: None,
             last_out: None,
             cancel_next,
+            second,
+            timer,
             token,
             cancelled,
         }

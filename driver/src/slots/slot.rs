@@ -128,7 +128,7 @@ pub(super) struct Slot {
     pub(super) fd: Option<FdRef>,
 }
 
-/// What only linked, cancellable and multishot operations have.
+/// What only linked, cancellable, grouped and multishot operations have, and those with two descriptors.
 #[derive(Default)]
 pub(super) struct Rare {
     /// Neighbours in the chain of linked operations.
@@ -138,6 +138,23 @@ pub(super) struct Rare {
     pub(super) token: Option<(Rc<TokenInner>, usize)>,
     /// Completions of a multishot operation that nobody has taken yet.
     pub(super) more: VecDeque<Success>,
+    /// Its deadline is a timer beside it, not linked to it.
+    pub(super) timer: bool,
+    /// Its second descriptor, until the last completion.
+    pub(super) second: Option<SecondFd>,
+    /// The serial group to give up when the result is taken.
+    pub(super) group: Option<FdRef>,
+}
+
+/// An operation's second descriptor.
+pub(super) struct SecondFd {
+    pub(super) fd: FdRef,
+    pub(super) lane: Option<Lane>,
+    /// It is in its descriptor's list of those it is the second of.
+    pub(super) listed: bool,
+    /// Neighbours in that list, by the indices of their slots.
+    pub(super) next: u32,
+    pub(super) prev: u32,
 }
 
 impl Slot {

@@ -104,7 +104,6 @@ pub(crate) struct Case<W, F: Subject> {
     pub(crate) once: bool,
     pub(crate) falls_back: bool,
     pub(crate) allocates: bool,
-    pub(crate) deaf_to_deadlines: bool,
     pub(crate) opens: bool,
     pub(crate) called: bool,
 }
@@ -125,7 +124,6 @@ fn case<W, F: Subject>(
         once: false,
         falls_back: false,
         allocates: false,
-        deaf_to_deadlines: false,
         opens: false,
         called: false,
     }
@@ -190,12 +188,6 @@ impl<W, F: Subject> Case<W, F> {
     /// It has to allocate.
     pub(crate) fn allocates(mut self) -> Self {
         self.allocates = true;
-        self
-    }
-
-    /// The kernel does not start its deadline's clock while a worker of its is blocked in it.
-    pub(crate) fn deaf_to_deadlines(mut self) -> Self {
-        self.deaf_to_deadlines = true;
         self
     }
 

@@ -60,7 +60,6 @@ fn open_a_fifo() -> Case<TempDir, Op<op::OpenAt>> {
     endless(dir_with_fifo, |dir, _| {
         Op::new(open(dir, "fifo", libc::O_RDONLY).may_block())
     })
-    .deaf_to_deadlines()
 }
 
 fn statx_of_a_path() -> Case<TempDir, Op<op::Statx>> {

@@ -13,6 +13,10 @@ operations! {
     read: Read;
     read_exact: ReadExact;
     readv: Readv;
+    splice: Splice;
+    splice_by_its_input: Splice;
+    tee: Tee;
+    tee_by_its_input: Tee;
     write: Write;
     write_all: WriteAll;
     writev: Writev;
@@ -131,4 +135,61 @@ fn writev() -> Case<Writing, Op<op::Writev<[Canary; 2]>>> {
     .on(|(ours, _)| ours)
     .gives(|(result, _)| result.as_ref().is_ok_and(|n| *n == 2 * LEN))
     .fails(libc::EBADF, unwritable)
+}
+
+/// Two pipes of ours, the input's other end, which is theirs, and the output's.
+type Between = (Fd, Fd, PipeWriter, PipeReader);
+
+fn between() -> Between {
+    let ((input, feed), (drain, output)) = (
+        std::io::pipe().expect("a pipe"),
+        std::io::pipe().expect("a pipe"),
+    );
+    (Fd::new(input.into()), Fd::new(output.into()), feed, drain)
+}
+
+/// The input cannot be read from.
+fn not_between() -> Between {
+    let (input, output, feed, drain) = between();
+    let feed_too = Fd::new(feed.try_clone().expect("a descriptor").into());
+    drop(input);
+    (feed_too, output, feed, drain)
+}
+
+fn feed((_, _, feed, _): &Between) {
+    let mut feed = feed;
+    feed.write_all(&SENT).expect("there is room");
+}
+
+fn splice() -> Case<Between, Op<op::Splice>> {
+    blocked(
+        between,
+        |(input, output, ..), _| Op::on(output, op::Splice::new(input, LEN)),
+        feed,
+    )
+    .on(|(_, output, ..)| output)
+    .gives(|moved| moved.as_ref().is_ok_and(|n| *n == LEN))
+    .fails(libc::EBADF, not_between)
+    // One that completed as it was dropped has moved the bytes.
+    .once()
+}
+
+fn splice_by_its_input() -> Case<Between, Op<op::Splice>> {
+    splice().on(|(input, ..)| input)
+}
+
+fn tee() -> Case<Between, Op<op::Tee>> {
+    blocked(
+        between,
+        |(input, output, ..), _| Op::on(output, op::Tee::new(input, LEN)),
+        feed,
+    )
+    .on(|(_, output, ..)| output)
+    .gives(|copied| copied.as_ref().is_ok_and(|n| *n == LEN))
+    .fails(libc::EBADF, not_between)
+    .once()
+}
+
+fn tee_by_its_input() -> Case<Between, Op<op::Tee>> {
+    tee().on(|(input, ..)| input)
 }

@@ -268,9 +268,7 @@ impl<W: 'static, F: Subject> Case<W, F> {
             if let Some(op) = self.op(&world, arena).limited(MINUTE) {
                 self.check(&op.await);
             }
-        } else if !self.deaf_to_deadlines
-            && let Some(op) = self.op(&world, arena).limited(MOMENT)
-        {
+        } else if let Some(op) = self.op(&world, arena).limited(MOMENT) {
             let output = op.await;
             let error = output.error().expect("nothing completes it");
             assert_eq!(error.kind(), ErrorKind::TimedOut, "{error:?}");
@@ -282,7 +280,7 @@ impl<W: 'static, F: Subject> Case<W, F> {
     }
 
     async fn deadline_beside_completion(&self, arena: &Arena) {
-        if self.deaf_to_deadlines || matches!(self.completes, Completes::Never) {
+        if matches!(self.completes, Completes::Never) {
             return;
         }
         for micros in 0..16 {

@@ -2,11 +2,13 @@
 
 mod a_accept_close;
 mod b_read_write_close;
+mod b_two_descriptors;
 mod c_ownership;
 mod d_fairness_timers;
 mod e_readiness;
 mod f_threads;
 mod g_chains;
+mod g_serial_groups;
 mod h_buffers;
 mod i_refusals;
 mod net_connect;
