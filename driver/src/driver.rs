@@ -8,6 +8,7 @@
 //! out of the ring and settled one by one, each under its own short borrow, collecting wakers; last, with
 //! nothing borrowed, the wakers are called. No completion runs user code but the `Drop` of discarded buffers.
 
+mod embed;
 mod metrics;
 mod turn;
 

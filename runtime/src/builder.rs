@@ -80,6 +80,15 @@ impl Builder {
         self
     }
 
+    /// Makes a runtime for the inside of another loop: with [`Runtime::wait_fd`], which that loop waits for. Default:
+    /// `false`.
+    ///
+    /// The ring then works without `IORING_SETUP_DEFER_TASKRUN`, which has completions wait until the ring is entered.
+    pub fn embedded(mut self, embedded: bool) -> Builder {
+        self.setup.embedded = embedded;
+        self
+    }
+
     /// Treats opcodes (`IORING_OP_*` numbers) as missing from the kernel. Default: none.
     ///
     /// For tests and for measuring what an operation's fallback costs.

@@ -54,6 +54,7 @@
 //! runtime.
 
 mod builder;
+mod embed;
 pub mod io;
 pub mod process;
 mod run;
@@ -72,6 +73,7 @@ pub use annulet_macros::{main, test};
 pub use annulet_net as net;
 
 pub use crate::builder::Builder;
+pub use crate::embed::Round;
 pub use crate::run::{Handle, Metrics, Runtime, block_on};
 pub use crate::task::{AbortHandle, JoinError, JoinHandle, spawn, try_spawn, yield_now};
 

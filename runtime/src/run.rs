@@ -4,8 +4,10 @@
 //! operations become orphans and are cancelled), then has the driver await every completion, and only then
 //! frees memory. Handles, wakers and descriptors may outlive it; they then do nothing, or work without it.
 
+use std::cell::OnceCell;
 use std::future::Future;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +19,7 @@ use crate::time::Clock;
 use crate::turn::{Core, Park, Wait};
 
 /// The driver, as what a thread parks on.
-struct Ring {
+pub(crate) struct Ring {
     driver: Driver,
 }
 
@@ -31,6 +33,10 @@ impl Park for Ring {
 
     fn unparker(&self) -> Arc<dyn Unpark> {
         Arc::new(Poke(self.driver.unparker()))
+    }
+
+    fn has_more(&self) -> bool {
+        self.driver.has_more()
     }
 }
 
@@ -59,8 +65,10 @@ impl Unpark for Poke {
 /// # std::io::Result::Ok(())
 /// ```
 pub struct Runtime {
-    core: Core<Ring>,
-    driver: Driver,
+    pub(crate) core: Core<Ring>,
+    pub(crate) driver: Driver,
+    /// What a foreign loop waits for, once it has asked.
+    pub(crate) wait_fd: OnceCell<Arc<OwnedFd>>,
     shutdown_timeout: Duration,
 }
 
@@ -106,6 +114,7 @@ impl Runtime {
         Ok(Runtime {
             core,
             driver,
+            wait_fd: OnceCell::new(),
             shutdown_timeout: options.shutdown_timeout,
         })
     }

@@ -10,6 +10,10 @@
 //!    something, for else nothing can be new. Nothing is: announce the sleep, look at the inbox once more, sleep until
 //!    the next timer at most.
 //!
+//! All that is ready at one time is run in this order: what was runnable, first woken first run; what other threads
+//! woke; timers, by their deadlines; what the ring brings, in the order in which the kernel completed it, be it of
+//! descriptors, signals or children. Each runs once before any runs again. [`Core::run_once`] keeps to it, too.
+//!
 //! So a task that wakes itself for ever delays timers, completions and other threads by one slice; and what a thousand
 //! yields cost the park is a thousand polls divided by the budget.
 
@@ -48,6 +52,11 @@ pub(crate) trait Park {
 
     /// Ends a sleep in [`Self::turn`], from any thread.
     fn unparker(&self) -> Arc<dyn Unpark>;
+
+    /// Whether a turn would find something now.
+    fn has_more(&self) -> bool {
+        false
+    }
 }
 
 /// What the loop has done so far.
@@ -159,45 +168,39 @@ impl<P: Park> Core<P> {
         }
     }
 
-    /// One round for a caller with a loop of its own: what came, what is due, one slice, one turn without sleeping.
+    /// One round for a caller with a loop of its own: what came, what is due, one slice; no sleep.
     ///
-    /// `true` if there is more to run at once.
+    /// `true` if there is more to run at once. If not, every wake from outside a run unparks from here on, on this
+    /// thread, too.
     ///
     /// # Errors
     /// The park's.
     ///
     /// # Panics
-    /// If this thread is in a `block_on`.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "for callers with a loop of their own; not public yet"
-        )
-    )]
+    /// From inside a task of this executor.
     #[track_caller]
     pub(crate) fn run_once(&self) -> io::Result<bool> {
-        let _blocking = Blocking::begin();
+        assert!(
+            !self.local.is_running(),
+            "this runtime is running already: `run_once` is for the loop around it, not for its tasks"
+        );
+        let _blocking = Blocking::nest();
         self.enter(|| {
             self.local.awake();
             self.local.drain_inbox();
             self.timers.fire();
-            self.local.run_slice(self.budget, None);
             self.turn(Wait::No)?;
-            self.local.drain_inbox();
-            Ok(self.local.has_runnable())
+            if self.local.run_slice(self.budget, None).polled > 0 {
+                self.turn(Wait::No)?;
+            }
+            Ok(self.local.has_runnable() || self.park.has_more() || !self.local.announce_sleep())
         })
     }
 
-    /// How long a caller with a loop of its own may wait before the next [`Self::run_once`], unless unparked.
-    ///
-    /// Until then every wake from outside a run unparks, on this thread, too.
-    #[cfg_attr(not(test), expect(dead_code, reason = "goes with run_once"))]
-    pub(crate) fn prepare_wait(&self) -> Wait {
-        if self.local.has_runnable() || !self.local.announce_sleep() {
-            return Wait::No;
-        }
-        Wait::AtMost(self.timers.until_next())
+    /// How long a caller with a loop of its own may wait before the next [`Self::run_once`], unless unparked, if that
+    /// said that there is no more to run.
+    pub(crate) fn until_next_timer(&self) -> Option<Duration> {
+        self.timers.until_next()
     }
 
     /// Makes this the thread's current runtime for the time of `f`: for `spawn` and for timers.
@@ -207,7 +210,9 @@ impl<P: Park> Core<P> {
 
     /// Spawns from outside; it runs in the next `block_on` or `run_once`.
     pub(crate) fn spawn<F: Future + 'static>(&self, future: F) -> JoinHandle<F::Output> {
-        self.local.spawn(future)
+        let task = self.local.spawn(future);
+        self.local.unpark();
+        task
     }
 
     /// Spawns from any thread.
@@ -215,7 +220,7 @@ impl<P: Park> Core<P> {
         self.local.remote()
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "goes with run_once"))]
+    #[cfg(test)]
     pub(crate) fn park(&self) -> &P {
         &self.park
     }
@@ -257,24 +262,29 @@ impl<P: Park> Drop for Core<P> {
     }
 }
 
-/// This thread is inside a loop of turns; another inside it would starve the outer one.
-struct Blocking(());
+/// This thread is inside a loop of turns; a `block_on` inside it would starve it. It has what was the case before.
+struct Blocking(bool);
 
 impl Blocking {
     #[track_caller]
     fn begin() -> Self {
         assert!(
-            !BLOCKING.replace(true),
+            !BLOCKING.get(),
             "this thread is inside `block_on` (or `run_once`) already: await the future instead, or `spawn` it, \
              or run it on a thread of its own"
         );
-        Self(())
+        Self::nest()
+    }
+
+    /// For what starves nobody.
+    fn nest() -> Self {
+        Self(BLOCKING.replace(true))
     }
 }
 
 impl Drop for Blocking {
     fn drop(&mut self) {
-        BLOCKING.set(false);
+        BLOCKING.set(self.0);
     }
 }
 

@@ -103,6 +103,21 @@ const PLAIN: Attempt = Attempt {
     },
 };
 
+/// As the best, but what completes is put into the queue while the thread sleeps anywhere in the kernel, not only when it
+/// enters the ring: so the ring's descriptor can be waited for.
+const EMBEDDED: [Attempt; 2] = [
+    Attempt {
+        names: "SINGLE_ISSUER | COOP_TASKRUN | TASKRUN_FLAG | SUBMIT_ALL | NO_SQARRAY | CQSIZE",
+        apply: |b| {
+            b.setup_single_issuer()
+                .setup_coop_taskrun()
+                .setup_taskrun_flag();
+            b.setup_submit_all().setup_no_sqarray();
+        },
+    },
+    PLAIN,
+];
+
 /// A submission thread excludes both kinds of cooperative task work (`EINVAL`).
 const SQPOLL: Attempt = Attempt {
     names: "SQPOLL | SUBMIT_ALL | CQSIZE",
@@ -120,6 +135,7 @@ impl KernelRing {
         let attempts: &[Attempt] = match (setup.sqpoll, setup.plain) {
             (Some(_), _) => &[SQPOLL],
             (None, true) => &[PLAIN],
+            (None, false) if setup.embedded => &EMBEDDED,
             (None, false) => &ATTEMPTS,
         };
         let mut last = io::Error::from_raw_os_error(libc::EINVAL);

@@ -30,6 +30,8 @@ pub struct Setup {
     /// Leaves out the newer set-up flags, as on a 5.19 kernel (`COOP_TASKRUN` instead of
     /// `DEFER_TASKRUN`). Default: `false`.
     pub plain: bool,
+    /// Leaves `DEFER_TASKRUN` out, so that [`Driver::wait_fd`](crate::Driver::wait_fd) can be had. Default: `false`.
+    pub embedded: bool,
 }
 
 impl Default for Setup {
@@ -40,6 +42,7 @@ impl Default for Setup {
             sqpoll: None,
             without: Vec::new(),
             plain: false,
+            embedded: false,
         }
     }
 }

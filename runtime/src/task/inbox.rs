@@ -52,17 +52,22 @@ impl Inbox {
     pub(super) fn push(&self, task: Incoming) -> Result<(), Incoming> {
         if self.stack.push(task)? {
             fence(Ordering::SeqCst);
-            // Not a swap: a producer that comes too late must write nothing, not `false` over `false`.
-            if self.asleep.load(Ordering::Relaxed)
-                && self
-                    .asleep
-                    .compare_exchange(true, false, Ordering::Relaxed, Ordering::Relaxed)
-                    .is_ok()
-            {
-                self.unpark.unpark();
-            }
+            self.poke();
         }
         Ok(())
+    }
+
+    /// Step 3.
+    pub(super) fn poke(&self) {
+        // Not a swap: a producer that comes too late must write nothing, not `false` over `false`.
+        if self.asleep.load(Ordering::Relaxed)
+            && self
+                .asleep
+                .compare_exchange(true, false, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+        {
+            self.unpark.unpark();
+        }
     }
 
     /// Steps 4 and 5, for the owner: `true` if it may sleep now, and then it calls [`Self::awake`] after.

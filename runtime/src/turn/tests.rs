@@ -380,19 +380,66 @@ fn run_once_is_one_round() {
     }));
     assert!(core.run_once().unwrap());
     assert_eq!(steps.get(), 256);
-    assert_eq!(core.prepare_wait(), Wait::No);
     assert!(!core.run_once().unwrap());
-    assert_eq!(
-        core.prepare_wait(),
-        Wait::AtMost(Some(Duration::from_millis(3)))
-    );
+    assert_eq!(core.until_next_timer(), Some(Duration::from_millis(3)));
     core.park()
         .turn(Wait::AtMost(Some(Duration::from_millis(3))))
         .unwrap();
     assert!(!core.run_once().unwrap());
     assert_eq!((steps.get(), core.live()), (1000, 0));
-    assert_eq!(core.prepare_wait(), Wait::AtMost(None));
-    assert_eq!(waits.borrow().len(), 4);
+    assert_eq!(core.until_next_timer(), None);
+    // Two turns a round, none of which may sleep: what has come, and what was staged.
+    assert_eq!(waits.borrow().len(), 7);
+}
+
+#[test]
+#[should_panic(expected = "running already")]
+fn run_once_in_a_task_of_its_own_panics() {
+    let core = Rc::new(real());
+    let inner = Rc::clone(&core);
+    core.block_on(async move { inner.run_once() })
+        .unwrap()
+        .unwrap();
+}
+
+#[test]
+fn run_once_in_a_task_of_another_is_a_round() {
+    let (outer, inner) = (real(), real());
+    let task = inner.spawn(async {
+        let nested = real();
+        let panic = catch_unwind(AssertUnwindSafe(|| nested.block_on(async {})));
+        message(&*panic.unwrap_err())
+    });
+    outer
+        .block_on(async {
+            assert!(!inner.run_once().unwrap());
+            assert!(task.is_finished());
+            assert!(task.await.unwrap().contains("block_on"));
+        })
+        .unwrap();
+}
+
+#[test]
+fn what_is_spawned_or_woken_after_a_round_unparks() {
+    let core = real();
+    let rung = || std::mem::take(&mut *core.park().poked.flag.lock().unwrap());
+    assert!(!core.run_once().unwrap());
+    assert!(!rung());
+    let waker = Rc::new(RefCell::new(None::<Waker>));
+    let seat = Rc::clone(&waker);
+    let task = core.spawn(poll_fn(move |cx| {
+        if seat.replace(Some(cx.waker().clone())).is_some() {
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }));
+    assert!(rung(), "spawned");
+    assert!(!core.run_once().unwrap());
+    assert!(!rung());
+    waker.borrow().as_ref().unwrap().wake_by_ref();
+    assert!(rung(), "woken");
+    assert!(!core.run_once().unwrap());
+    assert!(task.is_finished());
 }
 
 #[test]

@@ -1,21 +1,27 @@
 //! Section E: readiness, for descriptors that others own and for loops that others run.
 
 use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc;
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
 
 use annulet_tests::{
     Ring, metrics, poll_now, raise_usr1, spec, submitted, until, usr1_fd, within_a_turn,
 };
 use runtime::io::{AsyncFd, Interest};
-use runtime::{Fd, Runtime};
-use rustix::event::{EventfdFlags, eventfd};
+use runtime::signal::unix::{SignalKind, signal};
+use runtime::time::{sleep, sleep_until, timeout};
+use runtime::{Fd, Op, Runtime, op};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, epoll, eventfd};
 use rustix::fs::inotify;
+use rustix::io::Errno;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
     timerfd_settime,
@@ -42,7 +48,18 @@ spec! {
     async e7_inotify_is_told;
     alone async e7_a_signalfd_is_told;
     async e7_a_file_is_ready_always;
+    e8_run_once_is_one_round_and_returns;
+    e8_a_foreign_epoll_loop_misses_no_completion;
+    e8_a_foreign_epoll_loop_misses_no_wake_from_another_thread;
+    e8_a_foreign_epoll_loop_misses_no_timer;
+    e8_a_foreign_epoll_loop_misses_nothing_done_between_its_rounds;
+    e8_another_runtime_is_the_foreign_loop;
+    e8_the_descriptor_is_readable_until_a_round_and_no_longer;
+    e8_a_runtime_that_is_not_embedded_says_what_to_do on kernel;
     e9_a_descriptor_added_from_another_thread_in_mid_wait_is_told;
+    alone async e10_a_signal_during_each_of_a_thousand_pipe_events_is_counted;
+    alone e11_all_that_is_ready_runs_once_and_in_order;
+    alone async e11_so_it_does_in_block_on;
     async e1_ten_thousand_events_for_nobody_are_one_note;
     async e1_a_poll_that_a_full_queue_ends_is_armed_anew on tiny;
 }
@@ -577,4 +594,379 @@ async fn e1_a_poll_that_a_full_queue_ends_is_armed_anew(_: Ring) {
         }
     }
     until(|| metrics().in_flight <= counters.len()).await;
+}
+
+// --- E8: loops that others run ----------------------------------------------------------------------
+
+fn e8_run_once_is_one_round_and_returns(ring: Ring) {
+    let runtime = ring.builder().budget(64).build().unwrap();
+    let polls = Rc::new(Cell::new(0));
+    let count = polls.clone();
+    let (ours, mut theirs) = pair();
+    let task = runtime.spawn(async move {
+        for _ in 0..100 {
+            count.set(count.get() + 1);
+            runtime::yield_now().await;
+        }
+        let ours = AsyncFd::new(ours);
+        drop(ours.readable().await.unwrap());
+    });
+    assert!(runtime.run_once().unwrap().more);
+    assert_eq!(polls.get(), 64);
+    while runtime.run_once().unwrap().more {}
+    assert_eq!(polls.get(), 100);
+    let sleeps = runtime.metrics().driver.sleeps;
+    let round = runtime.run_once().unwrap();
+    assert!(!round.more);
+    assert_eq!((round.next_timer, round.timeout()), (None, None));
+    theirs.write_all(b"x").unwrap();
+    for _ in 0..3 {
+        let _ = runtime.run_once().unwrap();
+    }
+    assert!(task.is_finished());
+    assert_eq!(runtime.metrics().driver.sleeps, sleeps);
+}
+
+/// A runtime with a descriptor to wait for.
+fn embedded(ring: Ring) -> Runtime {
+    ring.builder().embedded(true).build().unwrap()
+}
+
+/// A plain epoll loop, with the runtime and one descriptor of its own in it.
+struct Foreign<'a> {
+    epoll: OwnedFd,
+    runtime: &'a Runtime,
+    bell: OwnedFd,
+}
+
+impl<'a> Foreign<'a> {
+    fn new(runtime: &'a Runtime) -> Foreign<'a> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+        let bell = eventfd(0, EventfdFlags::NONBLOCK).unwrap();
+        let fds = [runtime.wait_fd().unwrap(), bell.as_fd()];
+        for (n, fd) in (0..).zip(fds) {
+            let data = epoll::EventData::new_u64(n);
+            epoll::add(&epoll, fd, data, epoll::EventFlags::IN).unwrap();
+        }
+        Foreign {
+            epoll,
+            runtime,
+            bell,
+        }
+    }
+
+    /// Until `done`; `rung` is called when the loop's own descriptor is readable. It sleeps as long as it was told: what
+    /// is missed hangs it.
+    fn drive(&self, done: impl Fn() -> bool, mut rung: impl FnMut()) {
+        let nothing = epoll::Event {
+            flags: epoll::EventFlags::empty(),
+            data: epoll::EventData::new_u64(0),
+        };
+        while !done() {
+            let round = self.runtime.run_once().unwrap();
+            if done() {
+                return;
+            }
+            let mut events = [nothing; 4];
+            let timeout = round.timeout().map(|t| Timespec::try_from(t).unwrap());
+            let n = match epoll::wait(&self.epoll, &mut events, timeout.as_ref()) {
+                Ok(n) => n,
+                Err(Errno::INTR) => 0,
+                Err(errno) => panic!("{errno}"),
+            };
+            if events[..n].iter().any(|event| event.data.u64() == 1) {
+                rustix::io::read(&self.bell, &mut [0; 8]).unwrap();
+                rung();
+            }
+        }
+    }
+}
+
+/// A thread that sends every byte back.
+fn echo(mut end: UnixStream) -> std::thread::JoinHandle<()> {
+    end.set_nonblocking(false).unwrap();
+    std::thread::spawn(move || {
+        let mut byte = [0];
+        while end.read(&mut byte).unwrap() > 0 {
+            end.write_all(&byte).unwrap();
+        }
+    })
+}
+
+async fn ping(end: Fd, rounds: u32) {
+    for _ in 0..rounds {
+        Op::on(&end, op::Send::new([7])).await.0.unwrap();
+        assert_eq!(Op::on(&end, op::Recv::new([0])).await.1, [7]);
+    }
+}
+
+fn e8_a_foreign_epoll_loop_misses_no_completion(ring: Ring) {
+    let runtime = embedded(ring);
+    let foreign = Foreign::new(&runtime);
+    let (ours, theirs) = pair();
+    let echo = echo(theirs);
+    let task = runtime.spawn(ping(Fd::new(ours.into()), 2_000));
+    foreign.drive(|| task.is_finished(), || {});
+    echo.join().unwrap();
+    // The same by readiness.
+    let (ours, theirs) = pair();
+    let echo = self::echo(theirs);
+    let task = runtime.spawn(async move {
+        let ours = AsyncFd::new(ours);
+        for _ in 0..2_000 {
+            ours.inner().write_all(b"x").unwrap();
+            let read = ours.async_io(Interest::READABLE, |mut ours| ours.read(&mut [0]));
+            assert_eq!(read.await.unwrap(), 1);
+        }
+    });
+    foreign.drive(|| task.is_finished(), || {});
+    echo.join().unwrap();
+    // Of an eventfd that another thread writes to, too.
+    let counter = Arc::new(eventfd(0, EventfdFlags::NONBLOCK).unwrap());
+    let answer = eventfd(0, EventfdFlags::empty()).unwrap();
+    let (asked, answered) = (counter.clone(), answer.try_clone().unwrap());
+    let thread = std::thread::spawn(move || {
+        for _ in 0..2_000 {
+            rustix::io::write(&asked, &1u64.to_ne_bytes()).unwrap();
+            rustix::io::read(&answered, &mut [0; 8]).unwrap();
+        }
+    });
+    let task = runtime.spawn(async move {
+        let counter = AsyncFd::new(counter);
+        for _ in 0..2_000 {
+            let read = |fd: &Arc<OwnedFd>| Ok(rustix::io::read(fd, &mut [0; 8])?);
+            counter.async_io(Interest::READABLE, read).await.unwrap();
+            rustix::io::write(&answer, &1u64.to_ne_bytes()).unwrap();
+        }
+    });
+    foreign.drive(|| task.is_finished(), || {});
+    thread.join().unwrap();
+}
+
+fn e8_a_foreign_epoll_loop_misses_no_wake_from_another_thread(ring: Ring) {
+    const ROUNDS: u32 = 2_000;
+    let runtime = embedded(ring);
+    let foreign = Foreign::new(&runtime);
+    let handle = runtime.handle();
+    let (ran, has_run) = mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        for n in 0..ROUNDS {
+            let ran = ran.clone();
+            drop(handle.spawn(async move { ran.send(n).unwrap() }));
+            assert_eq!(has_run.recv().unwrap(), n);
+        }
+    });
+    foreign.drive(
+        || thread.is_finished() || runtime.metrics().spawned == u64::from(ROUNDS),
+        || {},
+    );
+    thread.join().unwrap();
+}
+
+fn e8_a_foreign_epoll_loop_misses_no_timer(ring: Ring) {
+    let runtime = embedded(ring);
+    let foreign = Foreign::new(&runtime);
+    let task = runtime.spawn(async {
+        for n in 0..20 {
+            let begun = Instant::now();
+            sleep(Duration::from_micros(n * 100)).await;
+            assert!(begun.elapsed() >= Duration::from_micros(n * 100));
+        }
+    });
+    foreign.drive(|| task.is_finished(), || {});
+}
+
+fn e8_a_foreign_epoll_loop_misses_nothing_done_between_its_rounds(ring: Ring) {
+    let runtime = embedded(ring);
+    let foreign = Foreign::new(&runtime);
+    let ring_bell = || {
+        rustix::io::write(&foreign.bell, &1u64.to_ne_bytes()).unwrap();
+    };
+    let woken = Rc::new(RefCell::new(None::<Waker>));
+    let rounds = Rc::new(Cell::new(0));
+    let (seat, count) = (woken.clone(), rounds.clone());
+    let task = runtime.spawn(poll_fn(move |cx| {
+        *seat.borrow_mut() = Some(cx.waker().clone());
+        count.set(count.get() + 1);
+        if count.get() > 1_000 {
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }));
+    ring_bell();
+    // What the loop does for its own descriptor wakes a task, and spawns another.
+    let rung = || {
+        if let Some(waker) = &*woken.borrow() {
+            waker.wake_by_ref();
+        }
+        drop(runtime.spawn(async {}));
+        ring_bell();
+    };
+    foreign.drive(|| task.is_finished(), rung);
+    assert_eq!(rounds.get(), 1_001);
+    assert_eq!(runtime.metrics().tasks, 0, "all that was spawned has run");
+}
+
+fn e8_another_runtime_is_the_foreign_loop(ring: Ring) {
+    let (outer, inner) = (ring.runtime(), embedded(ring));
+    let (ours, theirs) = pair();
+    let echo = echo(theirs);
+    let task = inner.spawn(async move {
+        ping(Fd::new(ours.into()), 1_000).await;
+        sleep(Duration::from_millis(1)).await;
+    });
+    outer.block_on(async {
+        let bell = AsyncFd::new(inner.wait_fd().unwrap());
+        loop {
+            let round = inner.run_once().unwrap();
+            if task.is_finished() {
+                break;
+            }
+            match round.timeout() {
+                Some(limit) => drop(timeout(limit, bell.readable()).await),
+                None => drop(bell.readable().await.unwrap()),
+            }
+        }
+    });
+    echo.join().unwrap();
+}
+
+fn e8_the_descriptor_is_readable_until_a_round_and_no_longer(ring: Ring) {
+    let runtime = embedded(ring);
+    let readable = |limit: Option<&Timespec>| {
+        let fd = runtime.wait_fd().unwrap();
+        let mut fds = [PollFd::new(&fd, PollFlags::IN)];
+        loop {
+            match rustix::event::poll(&mut fds, limit) {
+                Ok(n) => return n == 1,
+                Err(errno) => assert_eq!(errno, Errno::INTR),
+            }
+        }
+    };
+    for _ in 0..100 {
+        while runtime.run_once().unwrap().more {}
+        assert!(!readable(Some(&Timespec::default())));
+        let task = runtime.spawn(async {});
+        for _ in 0..3 {
+            assert!(readable(None));
+        }
+        while runtime.run_once().unwrap().more {}
+        assert!(task.is_finished());
+    }
+}
+
+fn e8_a_runtime_that_is_not_embedded_says_what_to_do(ring: Ring) {
+    let error = ring.runtime().wait_fd().unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+    assert!(error.to_string().contains("embedded"), "{error}");
+}
+
+// --- E10, E11: signals among the rest ---------------------------------------------------------------
+
+async fn e10_a_signal_during_each_of_a_thousand_pipe_events_is_counted(_: Ring) {
+    const EVENTS: usize = 1_000;
+    let mut listener = signal(SignalKind::user_defined1()).unwrap();
+    let (reader, mut writer) = io::pipe().unwrap();
+    rustix::io::ioctl_fionbio(&reader, true).unwrap();
+    let reader = AsyncFd::new(reader);
+    let heard = runtime::spawn(async move {
+        for _ in 0..EVENTS {
+            listener.recv().await.unwrap();
+        }
+        listener
+    });
+    for _ in 0..EVENTS {
+        writer.write_all(b"x").unwrap();
+        let read = reader.async_io(Interest::READABLE, |mut pipe| {
+            // In the midst of the event.
+            raise_usr1();
+            pipe.read(&mut [0; 2])
+        });
+        assert_eq!(read.await.unwrap(), 1);
+    }
+    let mut listener = heard.await.unwrap();
+    let mut more = pin!(listener.recv());
+    assert!(poll_now(&mut more).await.is_pending());
+    submitted().await;
+    assert!(
+        poll_now(&mut more).await.is_pending(),
+        "told once too often"
+    );
+}
+
+/// What logs its name when it has run, once for each kind of thing that can be ready.
+struct Kinds {
+    log: Rc<RefCell<Vec<&'static str>>>,
+    due: Instant,
+    theirs: UnixStream,
+}
+
+impl Kinds {
+    /// Tasks that wait for a timer, a signal and a descriptor, to be spawned by `spawn`.
+    fn wait(spawn: impl Fn(Pin<Box<dyn Future<Output = ()>>>)) -> Kinds {
+        let log = Rc::new(RefCell::new(Vec::new()));
+        let due = Instant::now() + Duration::from_millis(2);
+        let (ours, theirs) = pair();
+        // Their places in the run queue are not those in which they have to run.
+        let seen = log.clone();
+        spawn(Box::pin(async move {
+            drop(AsyncFd::new(ours).readable().await.unwrap());
+            seen.borrow_mut().push("descriptor");
+        }));
+        let seen = log.clone();
+        spawn(Box::pin(async move {
+            let mut listener = signal(SignalKind::user_defined1()).unwrap();
+            listener.recv().await.unwrap();
+            seen.borrow_mut().push("signal");
+        }));
+        let seen = log.clone();
+        spawn(Box::pin(async move {
+            sleep_until(due).await;
+            seen.borrow_mut().push("timer");
+        }));
+        Kinds { log, due, theirs }
+    }
+
+    fn says(&self, name: &'static str) -> impl Future<Output = ()> + 'static {
+        let log = self.log.clone();
+        async move { log.borrow_mut().push(name) }
+    }
+
+    /// Makes all of it ready, without giving anybody a turn.
+    fn make_ready(&mut self) {
+        while Instant::now() < self.due {
+            std::hint::spin_loop();
+        }
+        raise_usr1();
+        self.theirs.write_all(b"x").unwrap();
+    }
+}
+
+const ORDER: [&str; 4] = ["immediate", "timer", "signal", "descriptor"];
+
+fn e11_all_that_is_ready_runs_once_and_in_order(ring: Ring) {
+    let runtime = ring.runtime();
+    let mut kinds = Kinds::wait(|task| drop(runtime.spawn(task)));
+    for _ in 0..3 {
+        let _ = runtime.run_once().unwrap();
+    }
+    kinds.make_ready();
+    drop(runtime.spawn(kinds.says("immediate")));
+    let _ = runtime.run_once().unwrap();
+    assert_eq!(*kinds.log.borrow(), ORDER, "all in one round");
+    for _ in 0..3 {
+        let _ = runtime.run_once().unwrap();
+    }
+    assert_eq!(*kinds.log.borrow(), ORDER, "and once");
+}
+
+async fn e11_so_it_does_in_block_on(_: Ring) {
+    let mut kinds = Kinds::wait(|task| drop(runtime::spawn(task)));
+    until(|| metrics().in_flight >= 2).await;
+    submitted().await;
+    kinds.make_ready();
+    drop(runtime::spawn(kinds.says("immediate")));
+    until(|| kinds.log.borrow().len() == 4).await;
+    submitted().await;
+    assert_eq!(*kinds.log.borrow(), ORDER);
 }
