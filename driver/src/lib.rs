@@ -10,6 +10,7 @@
 //! | `driver` | a thread's driver; its turn: stage, enter, reap, settle, wake; its shutdown |
 //! | `current`, `unpark` | the thread's driver; reaching it from other threads |
 //! | `watch` | the readiness of descriptors that others own |
+//! | `stream` | reading and writing by traits |
 //! | [`buf`] | buffers that can be handed to the kernel |
 //!
 //! Arrows point from `op` down to `ring`; `ring` knows nobody. Start reading at [`Driver::turn`] and [`op::Op`].
@@ -27,6 +28,7 @@ pub mod op;
 mod partial;
 mod ring;
 mod slots;
+mod stream;
 mod unpark;
 mod watch;
 
@@ -42,5 +44,6 @@ pub use kept::{Kept, KeptMessage};
 pub use op::Op;
 pub use partial::Partial;
 pub use ring::{Setup, Wait};
+pub use stream::{AsyncRead, AsyncWrite, Endpoint, EndpointKind};
 pub use unpark::Unparker;
 pub use watch::{Interest, Ready, Seat, Told, Trigger, Watch};

@@ -52,9 +52,13 @@ impl Partial {
     }
 
     /// The error of an operation that failed with `error` after `done` bytes; it keeps its kind.
-    pub(crate) fn after(done: usize, error: io::Error) -> io::Error {
+    pub fn after(done: usize, error: io::Error) -> io::Error {
         let kind = error.kind();
         let errno = error.raw_os_error();
+        if let Some(partial) = Partial::inside(&error) {
+            // Of a part of the whole: `done` counts it in.
+            return io::Error::new(kind, Partial { done, ..*partial });
+        }
         match (kind, errno) {
             _ if done == 0 => error,
             // A deadline of ours has no number; the TCP stack's own ETIMEDOUT has.

@@ -351,5 +351,7 @@ macro_rules! descriptor {
 
 descriptor!(PipeReader, PipeWriter);
 
+mod read_write;
+
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@
 //! | `tuning` | options of TCP that streams and sockets share |
 //! | `connect`, `connecting`, `connect_error` | [`TcpStream::connect`]: to one address, to the first of several |
 //! | `split` | the two halves of a stream |
+//! | `read_write` | streams and halves as `AsyncRead` and `AsyncWrite` |
 //! | `socket` | [`TcpSocket`], a socket before its connection |
 
 mod accept;
@@ -16,6 +17,7 @@ mod connecting;
 mod convert;
 mod listener;
 mod options;
+mod read_write;
 mod socket;
 mod split;
 mod stream;
