@@ -12,11 +12,13 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::time::Duration;
 
 use annulet_driver::op::{
-    Control, Credentials, Message, Read, Recv, RecvExact, RecvFrom, RecvMsg, Send, SendMsg, SendTo,
+    Connect, Control, Credentials, Message, Read, Recv, RecvExact, RecvFrom, RecvMsg, Send,
+    SendMsg, SendTo,
 };
-use annulet_driver::{Driver, Fd, Op, Wait, is_cancelled};
+use annulet_driver::{CancelToken, Driver, Fd, Op, Wait, is_cancelled};
 use rustix::io::{FdFlags, fcntl_getfd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use socket2::{Domain, SockAddr, Type};
 
 use support::{LONG, poll_once, run, socket_pair};
 
@@ -589,5 +591,39 @@ fn a_receive_told_not_to_wait_leaves_no_error_behind() {
         settle(&driver);
         Op::on(&a, Send::new("x")).await.0.unwrap();
         assert_eq!(receive_by(0, &b, 8).await, b"x");
+    });
+}
+
+#[test]
+fn a_connect_without_room_in_the_backlog_waits_and_ends_at_its_deadline() {
+    run(|driver| async move {
+        let name = format!("\0annulet backlog {}", std::process::id());
+        let addr = SockAddr::unix(name).unwrap();
+        let socket = || socket2::Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        let listener = socket();
+        listener.bind(&addr).unwrap();
+        listener.listen(0).unwrap();
+        let connect = |fd: &Fd| Op::on(fd, Connect::new(addr.clone()));
+        let first = Fd::new(socket().into());
+        connect(&first).await.unwrap();
+        for round in 0..100 {
+            let second = Fd::new(socket().into());
+            let late = connect(&second)
+                .timeout(Duration::from_micros(10 * round))
+                .await;
+            assert_eq!(late.unwrap_err().kind(), io::ErrorKind::TimedOut);
+            let token = CancelToken::new();
+            let mut connecting = connect(&second).cancel_with(&token);
+            assert!(poll_once(&mut connecting).is_pending());
+            driver.turn(Wait::No).unwrap();
+            token.cancel().await;
+            assert!(is_cancelled(&connecting.await.unwrap_err()));
+        }
+        let third = Fd::new(socket().into());
+        let mut connecting = connect(&third).timeout(LONG);
+        assert!(poll_once(&mut connecting).is_pending());
+        driver.turn(Wait::No).unwrap();
+        listener.accept().unwrap();
+        connecting.await.unwrap();
     });
 }
