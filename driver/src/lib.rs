@@ -8,6 +8,7 @@
 //! | `chain`, `group`, `cancel` | several operations linked; one after another; ended from outside |
 //! | `fd`, `kept`, `into_std` | a descriptor, what is in flight on it, what arrived for futures that were dropped |
 //! | `driver` | a thread's driver; its turn: stage, enter, reap, settle, wake; its shutdown |
+//! | `unix_addr` | addresses of unix sockets, to and from the standard library's |
 //! | `current`, `unpark` | the thread's driver; reaching it from other threads |
 //! | `watch` | the readiness of descriptors that others own |
 //! | `stream` | reading and writing by traits |
@@ -29,6 +30,7 @@ mod partial;
 mod ring;
 mod slots;
 mod stream;
+mod unix_addr;
 mod unpark;
 mod watch;
 
@@ -45,5 +47,6 @@ pub use op::Op;
 pub use partial::Partial;
 pub use ring::{Setup, Wait};
 pub use stream::{AsyncRead, AsyncWrite, Endpoint, EndpointKind};
+pub use unix_addr::{from_unix_addr, unix_addr};
 pub use unpark::Unparker;
 pub use watch::{Interest, Ready, Seat, Told, Trigger, Watch};

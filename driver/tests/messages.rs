@@ -627,3 +627,34 @@ fn a_connect_without_room_in_the_backlog_waits_and_ends_at_its_deadline() {
         connecting.await.unwrap();
     });
 }
+
+#[test]
+fn a_send_to_a_full_receiver_waits_and_ends_at_its_deadline_or_by_a_cancel() {
+    run(|driver| async move {
+        let name = format!("\0annulet full {}", std::process::id());
+        let addr = SockAddr::unix(name).unwrap();
+        let receiver = socket2::Socket::new(Domain::UNIX, Type::DGRAM, None).unwrap();
+        receiver.bind(&addr).unwrap();
+        let sender = socket2::Socket::new(Domain::UNIX, Type::DGRAM, None).unwrap();
+        sender.set_nonblocking(true).unwrap();
+        while sender.send_to(b"x", &addr).is_ok() {}
+        sender.set_nonblocking(false).unwrap();
+        let (receiver, sender) = (Fd::new(receiver.into()), Fd::new(sender.into()));
+        let send = || Op::on(&sender, SendTo::new("x", Some(addr.clone()), 0));
+        for round in 0..100 {
+            let late = send().timeout(Duration::from_micros(10 * round)).await.0;
+            assert_eq!(late.unwrap_err().kind(), io::ErrorKind::TimedOut);
+            let token = CancelToken::new();
+            let mut sending = send().cancel_with(&token);
+            assert!(poll_once(&mut sending).is_pending());
+            driver.turn(Wait::No).unwrap();
+            token.cancel().await;
+            assert!(is_cancelled(&sending.await.0.unwrap_err()));
+        }
+        let mut sending = send();
+        assert!(poll_once(&mut sending).is_pending());
+        driver.turn(Wait::No).unwrap();
+        assert_eq!(receive_by(0, &receiver, 8).await, b"x");
+        sending.await.0.unwrap();
+    });
+}

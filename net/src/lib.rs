@@ -4,6 +4,10 @@
 //! | --- | --- |
 //! | [`tcp`] | [`TcpListener`], [`TcpStream`] and its halves, [`TcpSocket`] for options before the connection |
 //! | [`udp`] | [`UdpSocket`] |
+//! | [`unix`] | [`UnixListener`], [`UnixStream`], [`UnixDatagram`], [`UnixSeqpacket`]; descriptors passed between processes |
+//! | `connection` | what all connections do the same way: [`Connected`] |
+//! | `accept`, `connect`, `split` | the futures [`Accept`], [`Incoming`] and [`Connect`]; a stream's two halves |
+//! | `read_write` | streams and halves as `AsyncRead` and `AsyncWrite` |
 //! | `addrs` | [`ToSocketAddrs`]: addresses, and names looked up off the thread |
 //! | `limit` | a handle's own time limit for each read or write |
 //! | `options` | socket options, by way of `socket2` |
@@ -18,18 +22,29 @@
 //! ended, whatever becomes of the future.
 #![forbid(unsafe_code)]
 
+mod accept;
 mod addrs;
+mod connect;
+mod connection;
 mod limit;
 mod options;
+mod read_write;
+mod split;
 pub mod tcp;
 pub mod udp;
+pub mod unix;
 
-pub use annulet_driver::IntoStdError;
+pub use annulet_driver::op::Credentials;
+pub use annulet_driver::{IntoStdError, KeptMessage};
 pub use socket2::TcpKeepalive;
 
+pub use crate::accept::{Accept, Incoming};
 pub use crate::addrs::ToSocketAddrs;
-pub use crate::tcp::{
-    Accept, Connect, ConnectError, Connecting, Incoming, OwnedReadHalf, OwnedWriteHalf,
-    ReuniteError, TcpListener, TcpSocket, TcpStream,
-};
+pub use crate::connect::Connect;
+pub use crate::connection::Connected;
+pub use crate::split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
+pub use crate::tcp::{ConnectError, Connecting, TcpListener, TcpSocket, TcpStream};
 pub use crate::udp::UdpSocket;
+pub use crate::unix::{
+    Passed, UnixDatagram, UnixListener, UnixSeqpacket, UnixSeqpacketListener, UnixStream,
+};

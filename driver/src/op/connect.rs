@@ -9,10 +9,6 @@ use socket2::SockAddr;
 use super::{Operation, Success};
 
 /// Connects a socket. A dropped connect leaves the socket in an undefined state: close it.
-///
-/// To a unix socket it is left to a worker of the kernel's, which waits while the listener has no room. (Tried without
-/// waiting first, as all else is, it is asked again and again before it goes to a worker, and meanwhile a cancel does
-/// not find it, as Linux 6.18 has it.)
 #[derive(Debug)]
 pub struct Connect {
     addr: SockAddr,
@@ -33,13 +29,7 @@ unsafe impl Operation for Connect {
     const SINCE: &'static str = "5.5";
 
     fn entry(&mut self, fd: RawFd) -> squeue::Entry {
-        let entry =
-            opcode::Connect::new(types::Fd(fd), self.addr.as_ptr().cast(), self.addr.len()).build();
-        if self.addr.is_unix() {
-            entry.flags(squeue::Flags::ASYNC)
-        } else {
-            entry
-        }
+        opcode::Connect::new(types::Fd(fd), self.addr.as_ptr().cast(), self.addr.len()).build()
     }
 
     fn complete(self, result: io::Result<Success>) -> io::Result<()> {

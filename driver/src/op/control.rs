@@ -11,6 +11,8 @@ use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use libc::{SCM_CREDENTIALS, SCM_RIGHTS, SOL_SOCKET};
 
+use super::Credentials;
+
 /// A descriptor of the sender's process (Linux 6.5).
 const SCM_PIDFD: i32 = 4;
 
@@ -56,17 +58,6 @@ pub struct Control {
     /// Bytes in use.
     len: usize,
     refused: bool,
-}
-
-/// A process as `SCM_CREDENTIALS` names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Credentials {
-    /// The process.
-    pub pid: i32,
-    /// Its user.
-    pub uid: u32,
-    /// Its group.
-    pub gid: u32,
 }
 
 /// One message of control data, without descriptors; from [`Control::messages`].
@@ -436,8 +427,9 @@ impl fmt::Debug for Control {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::os::fd::AsRawFd;
+
+    use super::*;
 
     fn null() -> OwnedFd {
         std::fs::File::open("/dev/null").unwrap().into()

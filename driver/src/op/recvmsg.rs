@@ -16,9 +16,10 @@ use super::read::serve_end;
 use super::readv::{fill_pieces, filled_total, pieces};
 use super::recv::{RecvFlags, zero_if_truncating};
 use super::{Control, OnDrop, Operation, Origin, Success};
-use crate::buf::{IoBufMut, IoVecs, IoVectoredBufMut};
+use crate::buf::{IoBufMut, IoVecs, IoVectoredBufMut, refuse_empty};
 use crate::fd::Lane;
 use crate::kept::{Kept, KeptMessage};
+use crate::unix_addr::unix_addr;
 
 /// Receives a message into several buffers, with its sender and its control data.
 ///
@@ -64,6 +65,12 @@ impl<B: IoBufMut, R: Receipt> RecvFrom<B, R> {
     /// As [`RecvMsg::with_control`].
     pub fn with_control(mut self, room: usize) -> RecvFrom<B, R> {
         self.all.make_room(room);
+        self
+    }
+
+    /// From a stream: a buffer without room is refused (`InvalidInput`), as what it receives would look like the end.
+    pub fn from_stream(mut self) -> RecvFrom<B, R> {
+        self.all.is_stream = true;
         self
     }
 }
@@ -115,10 +122,8 @@ impl Receipt for (usize, SocketAddr) {
 impl Receipt for (usize, net::SocketAddr) {
     /// A sender without a name is unnamed.
     fn of(message: Message) -> io::Result<(usize, net::SocketAddr)> {
-        let addr = match message.peer {
-            Some(peer) => peer.as_unix().ok_or_else(|| {
-                io::Error::new(io::ErrorKind::InvalidData, "the sender is no unix socket")
-            })?,
+        let addr = match &message.peer {
+            Some(peer) => unix_addr(peer)?,
             None => net::SocketAddr::from_pathname("")?,
         };
         Ok((message.len, addr))
@@ -134,6 +139,7 @@ struct Receive<B, const N: usize = 8> {
     flags: i32,
     control: Control,
     room: usize,
+    is_stream: bool,
     /// It was served a kept message: no sender and no flags are the kernel's.
     peer: Option<SockAddr>,
 }
@@ -150,6 +156,7 @@ impl<B: IoVectoredBufMut, const N: usize> Receive<B, N> {
             flags,
             control: Control::new(),
             room: 0,
+            is_stream: false,
             peer: None,
         }
     }
@@ -294,6 +301,16 @@ macro_rules! receives {
 
         fn on_drop(&self) -> OnDrop {
             RecvFlags(self.all.flags).on_drop()
+        }
+
+        fn check(&mut self) -> io::Result<()> {
+            if !self.all.is_stream {
+                return Ok(());
+            }
+            refuse_empty(
+                self.all.bufs.total_room(),
+                "there is no room in the buffer to receive into",
+            )
         }
 
         fn entry(&mut self, fd: RawFd) -> squeue::Entry {

@@ -10,7 +10,7 @@ use socket2::SockAddr;
 
 use super::send::send_flags;
 use super::{Control, Operation, Success};
-use crate::buf::{BufResult, IoBuf, IoVecs, IoVectoredBuf};
+use crate::buf::{BufResult, IoBuf, IoVecs, IoVectoredBuf, refuse_empty};
 use crate::fd::Lane;
 
 /// Sends the initialised bytes of several buffers, as one message, which may be empty. Never raises `SIGPIPE`.
@@ -52,6 +52,12 @@ impl<B: IoBuf> SendTo<B> {
         self.all.control = control;
         self
     }
+
+    /// To a stream: an empty buffer is refused (`InvalidInput`), as nothing would be sent, its control data included.
+    pub fn to_stream(mut self) -> SendTo<B> {
+        self.all.is_stream = true;
+        self
+    }
 }
 
 /// A send on its way: all the memory that the kernel sees.
@@ -62,6 +68,7 @@ struct Transmit<B, const N: usize = 8> {
     control: Control,
     header: libc::msghdr,
     flags: i32,
+    is_stream: bool,
 }
 
 impl<B: IoVectoredBuf, const N: usize> Transmit<B, N> {
@@ -75,6 +82,7 @@ impl<B: IoVectoredBuf, const N: usize> Transmit<B, N> {
             control: Control::new(),
             header,
             flags: send_flags(flags),
+            is_stream: false,
         }
     }
 
@@ -110,6 +118,10 @@ macro_rules! transmits {
         }
 
         fn check(&mut self) -> io::Result<()> {
+            if self.all.is_stream {
+                let len = self.all.bufs.total_init();
+                refuse_empty(len, "there is nothing in the buffer to send")?;
+            }
             self.all.control.check()
         }
 

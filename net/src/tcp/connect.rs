@@ -1,14 +1,8 @@
-//! Connecting a socket to one address ([`Connect`]). To the first of several that answers:
-//! [`connecting`](super::connecting).
+//! Connecting to a name. The future is in [`connecting`](super::connecting); that of one socket and one address is
+//! [`Connect`](crate::Connect).
 
-use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
-
-use annulet_driver::{CancelToken, Fd, Op, op};
+use std::time::Duration;
 
 use super::{Connecting, TcpStream};
 use crate::ToSocketAddrs;
@@ -96,78 +90,5 @@ impl TcpStream {
             ));
         }
         TcpStream::connect(addr).timeout(duration).await
-    }
-}
-
-/// The future of [`TcpSocket::connect`](super::TcpSocket::connect).
-///
-/// # Cancel safety
-///
-/// If it is dropped, or fails, the socket is closed: a connection attempt that was given up leaves a socket in
-/// no state to try again.
-#[derive(Debug)]
-#[must_use = "nothing is connected until it is awaited"]
-pub struct Connect {
-    fd: Option<Fd>,
-    op: Op<op::Connect>,
-}
-
-impl Connect {
-    pub(super) fn new(fd: Fd, addr: SocketAddr) -> Connect {
-        Connect::with(fd, addr, |op| op)
-    }
-
-    pub(super) fn with(
-        fd: Fd,
-        addr: SocketAddr,
-        terms: impl FnOnce(Op<op::Connect>) -> Op<op::Connect>,
-    ) -> Connect {
-        let op = terms(Op::on(&fd, op::Connect::new(addr.into())));
-        Connect { fd: Some(fd), op }
-    }
-
-    /// Gives up after `duration`, counted from the first poll: it fails with
-    /// [`TimedOut`](io::ErrorKind::TimedOut).
-    pub fn timeout(mut self, duration: Duration) -> Connect {
-        self.op = self.op.timeout(duration);
-        self
-    }
-
-    /// Gives up at `instant`; otherwise as [`timeout`](Connect::timeout).
-    pub fn deadline(mut self, instant: Instant) -> Connect {
-        self.op = self.op.deadline(instant);
-        self
-    }
-
-    /// Lets `token` cancel it: it then fails as [cancelled](annulet_driver::is_cancelled).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # fn main() -> std::io::Result<()> { runtime::Runtime::new()?.block_on(async {
-    /// use runtime::net::TcpSocket;
-    /// use runtime::{CancelToken, is_cancelled};
-    ///
-    /// let token = CancelToken::new();
-    /// token.cancel().await;
-    /// let socket = TcpSocket::new_v4().await?;
-    /// let connect = socket.connect("127.0.0.1:9".parse().unwrap());
-    /// let connected = connect.cancel_with(&token).await;
-    /// assert!(is_cancelled(&connected.unwrap_err()));
-    /// # Ok(()) }) }
-    /// ```
-    pub fn cancel_with(mut self, token: &CancelToken) -> Connect {
-        self.op = self.op.cancel_with(token);
-        self
-    }
-}
-
-impl Future for Connect {
-    type Output = io::Result<TcpStream>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<TcpStream>> {
-        let connected = ready!(Pin::new(&mut self.op).poll(cx));
-        let fd = self.fd.take().expect("polled after it had resolved");
-        Poll::Ready(connected.map(|()| TcpStream::new(fd)))
     }
 }

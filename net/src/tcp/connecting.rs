@@ -251,7 +251,7 @@ impl Attempt {
     ) -> Poll<io::Result<TcpStream>> {
         if let Attempt::Socket(socket) = self {
             let fd = Fd::new(ready!(Pin::new(socket).poll(cx))?);
-            *self = Attempt::Connect(Connect::with(fd, addr, |op| terms.apply(op)));
+            *self = Attempt::Connect(Connect::new(fd, addr.into()).on_terms(|op| terms.apply(op)));
         }
         match self {
             Attempt::Connect(connect) => Pin::new(connect).poll(cx),

@@ -2,24 +2,19 @@
 //!
 //! | file | what lives there |
 //! | --- | --- |
-//! | `listener`, `accept` | [`TcpListener`]; its futures [`Accept`] and [`Incoming`] |
+//! | `listener` | [`TcpListener`] |
 //! | `stream`, `options`, `convert` | [`TcpStream`]: reading and writing; its settings; from and to `std` |
 //! | `tuning` | options of TCP that streams and sockets share |
 //! | `connect`, `connecting`, `connect_error` | [`TcpStream::connect`]: to one address, to the first of several |
-//! | `split` | the two halves of a stream |
-//! | `read_write` | streams and halves as `AsyncRead` and `AsyncWrite` |
 //! | `socket` | [`TcpSocket`], a socket before its connection |
 
-mod accept;
 mod connect;
 mod connect_error;
 mod connecting;
 mod convert;
 mod listener;
 mod options;
-mod read_write;
 mod socket;
-mod split;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -30,15 +25,15 @@ use std::time::Duration;
 
 use annulet_driver::Fd;
 
-pub use self::accept::{Accept, Incoming};
-pub use self::connect::Connect;
 pub use self::connect_error::ConnectError;
 pub use self::connecting::Connecting;
 pub use self::listener::TcpListener;
 pub use self::socket::TcpSocket;
-pub use self::split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 pub use self::stream::TcpStream;
+pub use crate::accept::{Accept, Incoming};
+pub use crate::connect::Connect;
 use crate::options::{ip_addr, with_socket};
+pub use crate::split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 
 /// Has the close left to a worker of the kernel's if it may wait for the peer (`SO_LINGER`).
 fn mind_linger(fd: &Fd) -> io::Result<()> {

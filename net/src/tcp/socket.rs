@@ -152,7 +152,7 @@ impl TcpSocket {
     /// # Ok(()) }) }
     /// ```
     pub fn connect(self, addr: SocketAddr) -> Connect {
-        Connect::new(self.fd, addr)
+        Connect::new(self.fd, addr.into())
     }
 
     /// The address it is bound to.

@@ -3,15 +3,16 @@
 
 use std::io;
 use std::net::{Shutdown, SocketAddr};
+use std::time::Duration;
 
 use annulet_driver::op::{self, Readv, Recv, RecvExact, Send, SendAll, Writev};
 use annulet_driver::{Close, Fd, IoBuf, IoBufMut, IoVectoredBuf, IoVectoredBufMut, Op};
+use socket2::SockAddr;
 
-use super::{OwnedReadHalf, OwnedWriteHalf, ip_addr, with_socket};
+use super::{ip_addr, mind_linger};
+use crate::connection::Connection;
 use crate::limit::Limit;
-
-/// `MSG_PEEK` of `recv(2)`.
-const PEEK: i32 = rustix::net::RecvFlags::PEEK.bits().cast_signed();
+use crate::split::{OwnedReadHalf, OwnedWriteHalf, split};
 
 /// A TCP connection.
 ///
@@ -92,7 +93,7 @@ impl TcpStream {
     /// # Ok(()) }) }
     /// ```
     pub fn read<B: IoBufMut>(&self, buf: B) -> Op<Recv<B>> {
-        Op::on(&self.fd, Recv::new(buf)).maybe_timeout(self.read_limit.load())
+        Connection::read(self, buf)
     }
 
     /// Receives until the buffer's room (all of a `Vec`'s capacity) is full. A buffer without room is full at
@@ -136,7 +137,7 @@ impl TcpStream {
     /// # Ok(()) }) }
     /// ```
     pub fn read_exact<B: IoBufMut>(&self, buf: B) -> Op<RecvExact<B>> {
-        Op::on(&self.fd, RecvExact::new(buf)).maybe_timeout(self.read_limit.load())
+        Connection::read_exact(self, buf)
     }
 
     /// As [`read`](TcpStream::read), into several buffers, which are filled in order (`readv(2)`).
@@ -156,7 +157,7 @@ impl TcpStream {
     /// # Ok(()) }) }
     /// ```
     pub fn read_vectored<B: IoVectoredBufMut>(&self, bufs: B) -> Op<Readv<B>> {
-        Op::on(&self.fd, Readv::new(bufs)).maybe_timeout(self.read_limit.load())
+        Connection::read_vectored(self, bufs)
     }
 
     /// As [`read`](TcpStream::read), but leaves the bytes for the next read (`MSG_PEEK`).
@@ -179,7 +180,7 @@ impl TcpStream {
     /// # Ok(()) }) }
     /// ```
     pub fn peek<B: IoBufMut>(&self, buf: B) -> Op<Recv<B>> {
-        Op::on(&self.fd, Recv::with_flags(buf, PEEK)).maybe_timeout(self.read_limit.load())
+        Connection::peek(self, buf)
     }
 
     /// Sends from the buffer's initialised bytes what the socket takes, at least one byte, and tells how much that
@@ -212,7 +213,7 @@ impl TcpStream {
     /// # Ok(()) }) }
     /// ```
     pub fn write<B: IoBuf>(&self, buf: B) -> Op<Send<B>> {
-        Op::on(&self.fd, Send::new(buf)).maybe_timeout(self.write_limit.load())
+        Connection::write(self, buf)
     }
 
     /// Sends all of the buffer's initialised bytes. An empty buffer is sent without any I/O.
@@ -251,12 +252,12 @@ impl TcpStream {
     /// # Ok(()) }) }
     /// ```
     pub fn write_all<B: IoBuf>(&self, buf: B) -> Op<SendAll<B>> {
-        Op::on(&self.fd, SendAll::new(buf)).maybe_timeout(self.write_limit.load())
+        Connection::write_all(self, buf)
     }
 
     /// As [`write`](TcpStream::write), from several buffers in order (`writev(2)`).
     pub fn write_vectored<B: IoVectoredBuf>(&self, bufs: B) -> Op<Writev<B>> {
-        Op::on(&self.fd, Writev::new(bufs)).maybe_timeout(self.write_limit.load())
+        Connection::write_vectored(self, bufs)
     }
 
     /// Ends one direction of the connection, or both. Reads in flight then read the end, writes fail.
@@ -292,7 +293,7 @@ impl TcpStream {
     /// # Ok(()) }) }
     /// ```
     pub fn shutdown(&self, how: Shutdown) -> Op<op::Shutdown> {
-        Op::on(&self.fd, op::Shutdown::new(how))
+        Connection::shutdown(self, how)
     }
 
     /// Ends every operation in flight, then closes the stream.
@@ -351,7 +352,7 @@ impl TcpStream {
     /// # Ok(()) }) }
     /// ```
     pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
-        super::split::split(self)
+        split(self)
     }
 
     /// The address of this end.
@@ -360,7 +361,7 @@ impl TcpStream {
     ///
     /// `EBADF` if the stream is closed.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        with_socket(&self.fd, |socket| ip_addr(&socket.local_addr()?))
+        Connection::local_addr(self)
     }
 
     /// The address of the peer.
@@ -369,6 +370,35 @@ impl TcpStream {
     ///
     /// `NotConnected` if the connection has been reset; `EBADF` if the stream is closed.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        with_socket(&self.fd, |socket| ip_addr(&socket.peer_addr()?))
+        Connection::peer_addr(self)
+    }
+}
+
+impl Connection for TcpStream {
+    type Addr = SocketAddr;
+
+    /// What it does at its close it may have from the listener: asked only where that may be out of the ordinary.
+    fn adopt(socket: Fd, may_linger: bool) -> TcpStream {
+        if may_linger {
+            // Sockets can be asked, unless they are closed; and that leaves nothing to mind.
+            let _ = mind_linger(&socket);
+        }
+        TcpStream::new(socket)
+    }
+
+    fn addr(addr: &SockAddr) -> io::Result<SocketAddr> {
+        ip_addr(addr)
+    }
+
+    fn fd(&self) -> &Fd {
+        &self.fd
+    }
+
+    fn read_limit(&self) -> Option<Duration> {
+        self.read_limit.load()
+    }
+
+    fn write_limit(&self) -> Option<Duration> {
+        self.write_limit.load()
     }
 }

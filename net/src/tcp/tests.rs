@@ -237,7 +237,7 @@ fn a_connection_without_a_peer_any_more_was_aborted() {
         );
         let server = OwnedFd::from(server.into_std().await.unwrap());
         assert_eq!(
-            kind(accept::peer_of(&server, None)),
+            kind(crate::accept::peer_of::<TcpStream>(&server, None)),
             io::ErrorKind::ConnectionAborted
         );
     });

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::marker::PhantomData;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -14,26 +14,29 @@ use futures_core::Stream;
 use futures_core::stream::FusedStream;
 use socket2::{SockAddr, SockRef};
 
-use super::{TcpStream, ip_addr};
+use crate::TcpStream;
+use crate::connection::{Connected, Connection};
 
-/// The future of [`TcpListener::accept`](super::TcpListener::accept).
+/// The future of [`TcpListener::accept`](crate::TcpListener::accept) and its kin.
 ///
 /// # Cancel safety
 ///
 /// Dropping it loses nothing: a connection it brings later goes to the next accept.
 #[derive(Debug)]
 #[must_use = "nothing is accepted until it is awaited"]
-pub struct Accept {
+pub struct Accept<S = TcpStream> {
     op: Op<op::Accept>,
     /// Whether the connection may have inherited `SO_LINGER`.
     may_linger: bool,
+    brings: PhantomData<fn() -> S>,
 }
 
-impl Accept {
-    pub(super) fn on(fd: &Fd) -> Accept {
+impl<S: Connected> Accept<S> {
+    pub(crate) fn on(fd: &Fd) -> Accept<S> {
         Accept {
             op: Op::on(fd, op::Accept::new()),
             may_linger: fd.may_linger(),
+            brings: PhantomData,
         }
     }
 
@@ -52,13 +55,13 @@ impl Accept {
     /// assert_eq!(accepted.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
     /// # Ok(()) }) }
     /// ```
-    pub fn timeout(mut self, duration: Duration) -> Accept {
+    pub fn timeout(mut self, duration: Duration) -> Accept<S> {
         self.op = self.op.timeout(duration);
         self
     }
 
     /// Gives up at `instant`; otherwise as [`timeout`](Accept::timeout).
-    pub fn deadline(mut self, instant: Instant) -> Accept {
+    pub fn deadline(mut self, instant: Instant) -> Accept<S> {
         self.op = self.op.deadline(instant);
         self
     }
@@ -81,41 +84,34 @@ impl Accept {
     /// # drop(stop);
     /// # Ok(()) }) }
     /// ```
-    pub fn cancel_with(mut self, token: &CancelToken) -> Accept {
+    pub fn cancel_with(mut self, token: &CancelToken) -> Accept<S> {
         self.op = self.op.cancel_with(token);
         self
     }
 }
 
-impl Future for Accept {
-    type Output = io::Result<(TcpStream, SocketAddr)>;
+impl<S: Connected> Future for Accept<S> {
+    type Output = io::Result<(S, S::Addr)>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let accepted = ready!(Pin::new(&mut self.op).poll(cx));
         Poll::Ready(accepted.and_then(|(socket, peer)| {
-            let peer = peer_of(&socket, peer)?;
-            Ok((adopt(socket, self.may_linger), peer))
+            let peer = peer_of::<S>(&socket, peer)?;
+            Ok((S::adopt(Fd::new(socket), self.may_linger), peer))
         }))
     }
 }
 
 /// The peer's address, which is asked for where the kernel did not tell it.
-pub(super) fn peer_of(socket: &OwnedFd, peer: Option<SockAddr>) -> io::Result<SocketAddr> {
+pub(crate) fn peer_of<S: Connection>(
+    socket: &OwnedFd,
+    peer: Option<SockAddr>,
+) -> io::Result<S::Addr> {
     let peer = match peer {
         Some(peer) => peer,
         None => SockRef::from(socket).peer_addr().map_err(aborted)?,
     };
-    ip_addr(&peer)
-}
-
-/// The connection. What it does at its close it has from the listener: asked only where that may be out of the
-/// ordinary.
-fn adopt(socket: OwnedFd, may_linger: bool) -> TcpStream {
-    if may_linger {
-        TcpStream::from(socket)
-    } else {
-        TcpStream::new(Fd::new(socket))
-    }
+    S::addr(&peer)
 }
 
 /// A connection that was reset while it waited here has no peer any more. Accept's own word for that is
@@ -128,7 +124,7 @@ fn aborted(error: io::Error) -> io::Error {
 }
 
 /// The connections a listener accepts, one after the other; made by
-/// [`TcpListener::incoming`](super::TcpListener::incoming).
+/// [`TcpListener::incoming`](crate::TcpListener::incoming) and its kin.
 ///
 /// A [`Stream`], and fused: after the listener was closed it is empty for good. An error is an item like any
 /// other, after which it goes on.
@@ -139,9 +135,10 @@ fn aborted(error: io::Error) -> io::Error {
 /// the next accept.
 #[derive(Debug)]
 #[must_use = "nothing is accepted until it is awaited"]
-pub struct Incoming<'a> {
+pub struct Incoming<'a, S = TcpStream> {
     fd: &'a Fd,
     how: How,
+    brings: PhantomData<fn() -> S>,
 }
 
 #[derive(Debug)]
@@ -152,11 +149,12 @@ enum How {
     Ended,
 }
 
-impl<'a> Incoming<'a> {
-    pub(super) fn on(fd: &'a Fd) -> Incoming<'a> {
+impl<'a, S: Connected> Incoming<'a, S> {
+    pub(crate) fn on(fd: &'a Fd) -> Incoming<'a, S> {
         Incoming {
             fd,
             how: How::Multishot(Multi::on(fd)),
+            brings: PhantomData,
         }
     }
 
@@ -184,11 +182,11 @@ impl<'a> Incoming<'a> {
     /// assert_eq!(stream.peer_addr()?, client.local_addr()?);
     /// # Ok(()) }) }
     /// ```
-    pub async fn next(&mut self) -> Option<io::Result<TcpStream>> {
+    pub async fn next(&mut self) -> Option<io::Result<S>> {
         std::future::poll_fn(|cx| self.poll(cx)).await
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<TcpStream>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<S>>> {
         loop {
             let accepted = match &mut self.how {
                 How::Multishot(multi) => ready!(multi.poll_next(cx)),
@@ -201,7 +199,7 @@ impl<'a> Incoming<'a> {
             };
             match accepted {
                 Ok(socket) => {
-                    let stream = adopt(socket, self.fd.may_linger());
+                    let stream = S::adopt(Fd::new(socket), self.fd.may_linger());
                     return Poll::Ready(Some(Ok(stream)));
                 }
                 Err(error) if is_cancelled(&error) || self.fd.is_closed() => self.how = How::Ended,
@@ -222,15 +220,15 @@ impl<'a> Incoming<'a> {
     }
 }
 
-impl Stream for Incoming<'_> {
-    type Item = io::Result<TcpStream>;
+impl<S: Connected> Stream for Incoming<'_, S> {
+    type Item = io::Result<S>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.poll(cx)
     }
 }
 
-impl FusedStream for Incoming<'_> {
+impl<S: Connected> FusedStream for Incoming<'_, S> {
     fn is_terminated(&self) -> bool {
         matches!(self.how, How::Ended)
     }
@@ -239,7 +237,7 @@ impl FusedStream for Incoming<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tcp::TcpListener;
+    use crate::TcpListener;
 
     #[test]
     fn without_multishot_connections_come_one_by_one() {

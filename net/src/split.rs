@@ -3,15 +3,17 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::sync::Arc;
 
 use annulet_driver::op::{self, Readv, Recv, RecvExact, Send, SendAll, Writev};
 use annulet_driver::{IoBuf, IoBufMut, IoVectoredBuf, IoVectoredBufMut, Op};
 
-use super::{TcpStream, with_socket};
+use crate::TcpStream;
+use crate::connection::Connected;
+use crate::options::with_socket;
 
-pub(super) fn split(stream: TcpStream) -> (OwnedReadHalf, OwnedWriteHalf) {
+pub(crate) fn split<S: Connected>(stream: S) -> (OwnedReadHalf<S>, OwnedWriteHalf<S>) {
     let stream = Arc::new(stream);
     let reader = OwnedReadHalf {
         stream: stream.clone(),
@@ -23,15 +25,16 @@ pub(super) fn split(stream: TcpStream) -> (OwnedReadHalf, OwnedWriteHalf) {
     (reader, writer)
 }
 
-/// The reading half of a [`TcpStream`]; made by [`TcpStream::into_split`].
+/// The reading half of a stream; made by [`TcpStream::into_split`] and
+/// [`UnixStream::into_split`](crate::UnixStream::into_split).
 ///
 /// Dropping it leaves the connection as it is; with the write half gone too, the socket is closed.
 #[derive(Debug)]
-pub struct OwnedReadHalf {
-    stream: Arc<TcpStream>,
+pub struct OwnedReadHalf<S = TcpStream> {
+    stream: Arc<S>,
 }
 
-impl OwnedReadHalf {
+impl<S: Connected> OwnedReadHalf<S> {
     /// As [`TcpStream::read`].
     pub fn read<B: IoBufMut>(&self, buf: B) -> Op<Recv<B>> {
         self.stream.read(buf)
@@ -57,7 +60,7 @@ impl OwnedReadHalf {
     /// # Errors
     ///
     /// As [`TcpStream::local_addr`].
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+    pub fn local_addr(&self) -> io::Result<S::Addr> {
         self.stream.local_addr()
     }
 
@@ -66,7 +69,7 @@ impl OwnedReadHalf {
     /// # Errors
     ///
     /// As [`TcpStream::peer_addr`].
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+    pub fn peer_addr(&self) -> io::Result<S::Addr> {
         self.stream.peer_addr()
     }
 
@@ -88,7 +91,7 @@ impl OwnedReadHalf {
     /// stream.write_all("hello").await.0?;
     /// # Ok(()) }) }
     /// ```
-    pub fn reunite(self, mut writer: OwnedWriteHalf) -> Result<TcpStream, ReuniteError> {
+    pub fn reunite(self, mut writer: OwnedWriteHalf<S>) -> Result<S, ReuniteError<S>> {
         if !Arc::ptr_eq(&self.stream, &writer.stream) {
             return Err(ReuniteError(self, writer));
         }
@@ -98,24 +101,25 @@ impl OwnedReadHalf {
     }
 }
 
-impl AsRef<TcpStream> for OwnedReadHalf {
+impl<S> AsRef<S> for OwnedReadHalf<S> {
     /// The whole stream, for its settings, and to close it with both halves.
-    fn as_ref(&self) -> &TcpStream {
+    fn as_ref(&self) -> &S {
         &self.stream
     }
 }
 
-/// The writing half of a [`TcpStream`]; made by [`TcpStream::into_split`].
+/// The writing half of a stream; made by [`TcpStream::into_split`] and
+/// [`UnixStream::into_split`](crate::UnixStream::into_split).
 ///
 /// Dropping it ends writing: the peer reads the end after all that was sent. A write in flight, whose future
 /// outlives the half, then fails.
 #[derive(Debug)]
-pub struct OwnedWriteHalf {
-    stream: Arc<TcpStream>,
+pub struct OwnedWriteHalf<S: Connected = TcpStream> {
+    stream: Arc<S>,
     ends_writing: bool,
 }
 
-impl OwnedWriteHalf {
+impl<S: Connected> OwnedWriteHalf<S> {
     /// As [`TcpStream::write`].
     pub fn write<B: IoBuf>(&self, buf: B) -> Op<Send<B>> {
         self.stream.write(buf)
@@ -161,7 +165,7 @@ impl OwnedWriteHalf {
     /// # Errors
     ///
     /// As [`TcpStream::local_addr`].
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+    pub fn local_addr(&self) -> io::Result<S::Addr> {
         self.stream.local_addr()
     }
 
@@ -170,7 +174,7 @@ impl OwnedWriteHalf {
     /// # Errors
     ///
     /// As [`TcpStream::peer_addr`].
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+    pub fn peer_addr(&self) -> io::Result<S::Addr> {
         self.stream.peer_addr()
     }
 
@@ -179,36 +183,36 @@ impl OwnedWriteHalf {
     /// # Errors
     ///
     /// As [`OwnedReadHalf::reunite`].
-    pub fn reunite(self, reader: OwnedReadHalf) -> Result<TcpStream, ReuniteError> {
+    pub fn reunite(self, reader: OwnedReadHalf<S>) -> Result<S, ReuniteError<S>> {
         reader.reunite(self)
     }
 }
 
-impl AsRef<TcpStream> for OwnedWriteHalf {
+impl<S: Connected> AsRef<S> for OwnedWriteHalf<S> {
     /// The whole stream, for its settings, and to close it with both halves.
-    fn as_ref(&self) -> &TcpStream {
+    fn as_ref(&self) -> &S {
         &self.stream
     }
 }
 
-impl Drop for OwnedWriteHalf {
+impl<S: Connected> Drop for OwnedWriteHalf<S> {
     fn drop(&mut self) {
         if self.ends_writing {
             // Never blocks. It fails only where there is nothing left to end: the connection was reset, or the
             // stream closed.
-            let _ = with_socket(&self.stream.fd, |socket| socket.shutdown(Shutdown::Write));
+            let _ = with_socket(self.stream.fd(), |socket| socket.shutdown(Shutdown::Write));
         }
     }
 }
 
 /// The halves of two different streams; see [`OwnedReadHalf::reunite`].
 #[derive(Debug)]
-pub struct ReuniteError(pub OwnedReadHalf, pub OwnedWriteHalf);
+pub struct ReuniteError<S: Connected = TcpStream>(pub OwnedReadHalf<S>, pub OwnedWriteHalf<S>);
 
-impl fmt::Display for ReuniteError {
+impl<S: Connected> fmt::Display for ReuniteError<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the halves are not of the same stream")
     }
 }
 
-impl Error for ReuniteError {}
+impl<S: Connected + fmt::Debug> Error for ReuniteError<S> {}
