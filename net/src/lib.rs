@@ -5,6 +5,7 @@
 //! | [`tcp`] | [`TcpListener`], [`TcpStream`] and its halves, [`TcpSocket`] for options before the connection |
 //! | [`udp`] | [`UdpSocket`] |
 //! | [`unix`] | [`UnixListener`], [`UnixStream`], [`UnixDatagram`], [`UnixSeqpacket`]; descriptors passed between processes |
+//! | `socket` | [`Socket`] of any kind, for what has no type of its own, and for options beforehand |
 //! | `connection` | what all connections do the same way: [`Connected`] |
 //! | `accept`, `connect`, `split` | the futures [`Accept`], [`Incoming`] and [`Connect`]; a stream's two halves |
 //! | `read_write` | streams and halves as `AsyncRead` and `AsyncWrite` |
@@ -29,6 +30,7 @@ mod connection;
 mod limit;
 mod options;
 mod read_write;
+mod socket;
 mod split;
 pub mod tcp;
 pub mod udp;
@@ -36,12 +38,13 @@ pub mod unix;
 
 pub use annulet_driver::op::Credentials;
 pub use annulet_driver::{IntoStdError, KeptMessage};
-pub use socket2::TcpKeepalive;
+pub use socket2::{Domain, Protocol, SockAddr, SockRef, TcpKeepalive, Type};
 
 pub use crate::accept::{Accept, Incoming};
 pub use crate::addrs::ToSocketAddrs;
 pub use crate::connect::Connect;
 pub use crate::connection::Connected;
+pub use crate::socket::Socket;
 pub use crate::split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
 pub use crate::tcp::{ConnectError, Connecting, TcpListener, TcpSocket, TcpStream};
 pub use crate::udp::UdpSocket;

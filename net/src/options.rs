@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use annulet_driver::Fd;
 use socket2::{SockAddr, SockRef};
@@ -12,6 +13,19 @@ pub(crate) fn with_socket<R>(
     f: impl FnOnce(&SockRef<'_>) -> io::Result<R>,
 ) -> io::Result<R> {
     fd.with(|fd| f(&SockRef::from(&fd)))
+}
+
+/// Has the close left to a worker of the kernel's if it may wait for the peer (`SO_LINGER`).
+pub(crate) fn mind_linger(fd: &Fd) -> io::Result<()> {
+    let linger = with_socket(fd, |socket| socket.linger())?;
+    fd.set_lingers(linger.is_some_and(|duration| !duration.is_zero()));
+    Ok(())
+}
+
+pub(crate) fn set_linger(fd: &Fd, linger: Option<Duration>) -> io::Result<()> {
+    with_socket(fd, |socket| socket.set_linger(linger))?;
+    fd.set_lingers(linger.is_some_and(|duration| !duration.is_zero()));
+    Ok(())
 }
 
 /// An address as IP has them.

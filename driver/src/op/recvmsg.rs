@@ -111,6 +111,12 @@ impl Receipt for usize {
     }
 }
 
+impl Receipt for (usize, Option<SockAddr>) {
+    fn of(message: Message) -> io::Result<(usize, Option<SockAddr>)> {
+        Ok((message.len, message.peer))
+    }
+}
+
 impl Receipt for (usize, SocketAddr) {
     fn of(message: Message) -> io::Result<(usize, SocketAddr)> {
         let addr = message.peer.as_ref().and_then(SockAddr::as_socket);

@@ -85,7 +85,7 @@ impl TcpListener {
         socket.listen(BACKLOG).await
     }
 
-    pub(super) fn new(fd: Fd) -> TcpListener {
+    pub(crate) fn new(fd: Fd) -> TcpListener {
         TcpListener { fd }
     }
 

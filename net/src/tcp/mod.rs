@@ -20,11 +20,6 @@ mod stream;
 mod tests;
 mod tuning;
 
-use std::io;
-use std::time::Duration;
-
-use annulet_driver::Fd;
-
 pub use self::connect_error::ConnectError;
 pub use self::connecting::Connecting;
 pub use self::listener::TcpListener;
@@ -32,18 +27,5 @@ pub use self::socket::TcpSocket;
 pub use self::stream::TcpStream;
 pub use crate::accept::{Accept, Incoming};
 pub use crate::connect::Connect;
-use crate::options::{ip_addr, with_socket};
+use crate::options::{ip_addr, mind_linger, set_linger, with_socket};
 pub use crate::split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError};
-
-/// Has the close left to a worker of the kernel's if it may wait for the peer (`SO_LINGER`).
-fn mind_linger(fd: &Fd) -> io::Result<()> {
-    let linger = with_socket(fd, |socket| socket.linger())?;
-    fd.set_lingers(linger.is_some_and(|duration| !duration.is_zero()));
-    Ok(())
-}
-
-fn set_linger(fd: &Fd, linger: Option<Duration>) -> io::Result<()> {
-    with_socket(fd, |socket| socket.set_linger(linger))?;
-    fd.set_lingers(linger.is_some_and(|duration| !duration.is_zero()));
-    Ok(())
-}

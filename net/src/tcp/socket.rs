@@ -319,8 +319,7 @@ impl TcpSocket {
 }
 
 fn make(domain: Domain) -> Op<op::Socket> {
-    let (kind, protocol) = (Type::STREAM.into(), Protocol::TCP.into());
-    Op::new(op::Socket::new(domain.into(), kind, protocol))
+    crate::socket::open(domain, Type::STREAM, Some(Protocol::TCP))
 }
 
 impl AsRawFd for TcpSocket {

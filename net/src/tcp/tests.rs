@@ -1,7 +1,7 @@
 //! What is these handles' own: halves, limits, addresses, conversions. What every descriptor does is the spec suite's.
 
 use std::future::Future;
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};

@@ -4,10 +4,14 @@ use std::fmt;
 use std::io;
 use std::net;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use annulet_driver::{Fd, IntoStdError, KeptMessage};
+use socket2::SockAddr;
 
 use super::UdpSocket;
+use crate::connection::Connection;
+use crate::options::ip_addr;
 
 impl UdpSocket {
     /// Takes a socket of the standard library over, blocking or not, with its time limits.
@@ -80,6 +84,32 @@ impl UdpSocket {
             ),
         };
         Err(IntoStdError::with_parts(error, socket, messages))
+    }
+}
+
+/// A socket for datagrams is connected if it wants to be.
+impl Connection for UdpSocket {
+    type Addr = net::SocketAddr;
+
+    fn adopt(socket: Fd, _may_linger: bool) -> UdpSocket {
+        // Closing it never waits.
+        UdpSocket::new(socket)
+    }
+
+    fn addr(addr: &SockAddr) -> io::Result<net::SocketAddr> {
+        ip_addr(addr)
+    }
+
+    fn fd(&self) -> &Fd {
+        &self.fd
+    }
+
+    fn read_limit(&self) -> Option<Duration> {
+        self.read_limit.load()
+    }
+
+    fn write_limit(&self) -> Option<Duration> {
+        self.write_limit.load()
     }
 }
 

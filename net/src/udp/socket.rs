@@ -60,6 +60,8 @@ impl UdpSocket {
 
     /// A socket bound to `addr`; of several addresses, to the first that can be had. Port 0 asks for a free one.
     ///
+    /// For options that must be set before it is bound, `SO_REUSEPORT` for instance, see [`Socket`](crate::Socket).
+    ///
     /// Goes through the ring: `IORING_OP_SOCKET`, Linux 5.19, and `IORING_OP_BIND`, Linux 6.11; before that the plain
     /// system calls. Names are looked up on the thread pool.
     ///
@@ -99,8 +101,8 @@ impl UdpSocket {
 
     async fn bind_one(addr: SocketAddr) -> io::Result<UdpSocket> {
         let domain = Domain::for_address(addr);
-        let socket = op::Socket::new(domain.into(), Type::DGRAM.into(), Protocol::UDP.into());
-        let socket = UdpSocket::new(Fd::new(Op::new(socket).await?));
+        let socket = crate::socket::open(domain, Type::DGRAM, Some(Protocol::UDP)).await?;
+        let socket = UdpSocket::new(Fd::new(socket));
         Op::on(&socket.fd, op::Bind::new(addr.into())).await?;
         Ok(socket)
     }
