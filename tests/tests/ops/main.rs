@@ -39,6 +39,7 @@
 //! every buffer was given back or dropped, once, and none was written to afterwards. Within it: what the event brought is
 //! there for the next operation in the same world, whatever became of the first. The situations are in `situations.rs`.
 
+mod awaits;
 mod case;
 mod files;
 mod names;
