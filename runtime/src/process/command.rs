@@ -114,7 +114,7 @@ impl Command {
     /// Sets its standard input: [`Stdio::inherit`] (the default), [`Stdio::null`], [`Stdio::piped`], or
     /// a file or the end of a pipe. For [`output`](Command::output), null is the default.
     ///
-    /// What this crate's types hold is given by way of their `into_std`.
+    /// What this crate's types hold (`File`, `PipeReader`, `PipeWriter`) is given by way of their `into_std`.
     ///
     /// # Examples
     ///
@@ -215,7 +215,7 @@ impl Command {
 
     /// Starts the program.
     ///
-    /// Blocks the thread until the program's file is open and its process made (about 0.5 ms), as
+    /// Blocks the thread until the program's file is open and its process made (about 0.2 ms), as
     /// [`std::process::Command::spawn`], which does it, does. The child runs on when its handle is dropped, unless it
     /// is to be [killed](Command::kill_on_drop) then.
     ///

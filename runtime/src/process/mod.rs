@@ -7,7 +7,7 @@
 //! | all it prints, within limits | [`Command::output`], [`Child::wait_with_output`]: a [`Capture`] |
 //!
 //! **Starting** is the standard library's: it blocks the thread until the program's file is open and its process made,
-//! usually by way of `vfork`, some 0.5 ms. (Nothing in io_uring starts a process.) The ring's descriptors, and all
+//! usually by way of `vfork`, some 0.2 ms on an idle machine. (Nothing in io_uring starts a process.) The ring's descriptors, and all
 //! that Annulet opens, are close-on-exec: the program gets what it is given.
 //!
 //! **Waiting** goes through the ring: `IORING_OP_WAITID` on a pidfd, Linux 6.7, and a poll of the pidfd before. It only

@@ -14,6 +14,10 @@
 //! with other libraries: once something has listened for `SIGINT`, it no longer ends the process, even when the last
 //! listener is gone. A program that is started has its signals as by default. `signal-hook` is told of every handler,
 //! so listeners get along with all that use it.
+//!
+//! **Forks.** A child has the handlers and the pipes of this process until it executes another program: what hits it
+//! before is counted here too. ([`process`](crate::process) and std start children without that gap, unless they are to
+//! run as another user.)
 
 pub mod unix;
 
