@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use annulet_driver::op::{self, AcceptMulti, Multi};
-use annulet_driver::{CancelToken, Fd, Op, is_cancelled};
+use annulet_driver::{CancelToken, Cancelled, Fd, Op, is_cancelled};
 use futures_core::Stream;
 use futures_core::stream::FusedStream;
 use socket2::{SockAddr, SockRef};
@@ -138,6 +138,7 @@ fn aborted(error: io::Error) -> io::Error {
 pub struct Incoming<'a, S = TcpStream> {
     fd: &'a Fd,
     how: How,
+    stop: Option<Cancelled>,
     brings: PhantomData<fn() -> S>,
 }
 
@@ -154,8 +155,35 @@ impl<'a, S: Connected> Incoming<'a, S> {
         Incoming {
             fd,
             how: How::Multishot(Multi::on(fd)),
+            stop: None,
             brings: PhantomData,
         }
+    }
+
+    /// Lets `token` end it, as if the listener were closed; but that goes on, and connections that have arrived go to
+    /// the next accept.
+    ///
+    /// To wait for one connection no longer than some time, put a `time::timeout` around [`next`](Incoming::next).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> { runtime::Runtime::new()?.block_on(async {
+    /// use runtime::CancelToken;
+    /// use runtime::net::TcpListener;
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let token = CancelToken::new();
+    /// let stopper = token.clone();
+    /// let stop = runtime::spawn(async move { stopper.cancel().await });
+    /// let mut incoming = listener.incoming().cancel_with(&token);
+    /// assert!(incoming.next().await.is_none());
+    /// # drop(stop);
+    /// # Ok(()) }) }
+    /// ```
+    pub fn cancel_with(mut self, token: &CancelToken) -> Incoming<'a, S> {
+        self.stop = Some(token.cancelled());
+        self
     }
 
     /// The next connection, or `None` when the listener is closed.
@@ -187,6 +215,12 @@ impl<'a, S: Connected> Incoming<'a, S> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<S>>> {
+        if let Some(stop) = &mut self.stop
+            && Pin::new(stop).poll(cx).is_ready()
+        {
+            self.how = How::Ended;
+            self.stop = None;
+        }
         loop {
             let accepted = match &mut self.how {
                 How::Multishot(multi) => ready!(multi.poll_next(cx)),
@@ -268,6 +302,49 @@ mod tests {
             let mut incoming = listener.incoming();
             let error = incoming.next().await.unwrap().unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        });
+    }
+
+    #[test]
+    fn a_token_ends_it_and_leaves_the_rest_to_the_next_accept() {
+        runtime::Runtime::new().unwrap().block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let addr = listener.local_addr().unwrap();
+            let token = CancelToken::new();
+            let mut incoming = listener.incoming().cancel_with(&token);
+            let _first = TcpStream::connect(addr).await.unwrap();
+            incoming.next().await.unwrap().unwrap();
+            // It has arrived here before the cancel.
+            let second = TcpStream::connect(addr).await.unwrap();
+            Op::new(op::Nop::new()).await.unwrap();
+            token.cancel().await;
+            assert!(incoming.next().await.is_none());
+            assert!(incoming.is_terminated());
+            assert!(incoming.next().await.is_none());
+            let (_, peer) = listener.accept().await.unwrap();
+            assert_eq!(peer, second.local_addr().unwrap());
+            assert!(
+                listener
+                    .incoming()
+                    .cancel_with(&token)
+                    .next()
+                    .await
+                    .is_none()
+            );
+        });
+    }
+
+    #[test]
+    fn a_token_wakes_who_waits_for_the_next_connection() {
+        let runtime = runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let token = CancelToken::new();
+            let stopper = token.clone();
+            let stopping = runtime::spawn(async move { stopper.cancel().await });
+            let mut incoming = listener.incoming().cancel_with(&token);
+            assert!(incoming.next().await.is_none());
+            stopping.await.unwrap();
         });
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use annulet_tests::{
     Counting, Ring, allocations, metrics, pipe, poll_now, socket_pair, spec, submitted, until,
 };
-use runtime::net::{TcpListener, TcpStream};
+use runtime::net::{TcpListener, TcpStream, UdpSocket};
 use runtime::time::sleep;
 use runtime::{Fd, Op, op};
 
@@ -18,6 +18,7 @@ spec! {
     async a_receive_and_a_send_allocate_nothing;
     async a_receive_with_a_deadline_allocates_nothing;
     async a_message_allocates_nothing;
+    async a_udp_socket_allocates_nothing;
     async an_accept_and_a_connect_allocate_nothing;
     async a_tcp_stream_allocates_nothing;
     async a_tcp_listener_allocates_nothing;
@@ -121,6 +122,22 @@ async fn a_message_allocates_nothing(_: Ring) {
         assert_eq!(Op::on(&theirs, send).await.0.unwrap(), 64);
         let (message, parts) = Op::on(&ours, op::RecvMsg::new([[0; 32], [0; 32]], 0)).await;
         assert_eq!((message.unwrap().len, parts), (64, [[1; 32], [2; 32]]));
+    })
+    .await;
+}
+
+async fn a_udp_socket_allocates_nothing(_: Ring) {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let here = socket.local_addr().unwrap();
+    allocates_nothing(async |_| {
+        assert_eq!(socket.send_to([7; 64], here).await.0.unwrap(), 64);
+        assert_eq!(socket.recv_from([0; 64]).await.0.unwrap(), (64, here));
+        assert_eq!(
+            socket.send_segments_to([7; 64], 32, here).await.0.unwrap(),
+            64
+        );
+        assert_eq!(socket.recv([0; 64]).await.0.unwrap(), 32);
+        assert_eq!(socket.recv_batch([0; 64]).await.0.unwrap().len(), 32);
     })
     .await;
 }
