@@ -9,6 +9,7 @@
 //! | `create_dir`, `read_dir` | [`DirBuilder`] and [`ReadDir`], and what makes them |
 //! | `dir` | [`Dir`]: an open directory, and all of the above relative to it |
 //! | `temp_file`, `write_atomic` | [`TempFile`], [`write_atomic()`]: files that are there as a whole or not at all |
+//! | `xattr` | [`xattr()`], [`set_xattr`], [`xattrs`], [`remove_xattr`]: extended attributes |
 //! | [`pipe`](mod@pipe) | [`pipe()`](fn@pipe), [`PipeReader`], [`PipeWriter`]: anonymous pipes, `pipe(7)` |
 //!
 //! Below them, `at` knows where a path is relative to, and whether the ring or the thread pool takes it.
@@ -35,6 +36,7 @@ mod rename;
 mod set_permissions;
 mod temp_file;
 mod write_atomic;
+mod xattr;
 
 pub use std::fs::{FileTimes, Permissions, TryLockError};
 
@@ -56,3 +58,4 @@ pub use crate::rename::rename;
 pub use crate::set_permissions::set_permissions;
 pub use crate::temp_file::TempFile;
 pub use crate::write_atomic::write_atomic;
+pub use crate::xattr::{remove_xattr, set_xattr, xattr, xattrs};
