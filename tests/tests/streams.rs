@@ -17,13 +17,14 @@ use annulet_tests::{Ring, give_time, poll_now, socket_pair, spec, submitted};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use runtime::fs::{PipeReader, PipeWriter};
-use runtime::net::{TcpListener, TcpStream};
+use runtime::net::{TcpListener, TcpStream, UnixStream};
 use runtime::op::{self, Operation};
 use runtime::{BufResult, CancelToken, Fd, Op, Partial, is_cancelled};
 
 spec! {
     alone a_stream_through_a_pipe_arrives_complete_and_in_order;
     alone a_stream_through_a_unix_socket_arrives_complete_and_in_order;
+    alone a_stream_of_messages_arrives_complete_and_in_order;
     alone a_stream_through_tcp_arrives_complete_and_in_order;
 }
 
@@ -147,6 +148,9 @@ source!(PipeReader: Read, ReadExact);
 sink!(PipeWriter: Write, WriteAll);
 source!(TcpStream: Recv, RecvExact);
 sink!(TcpStream: Send, SendAll);
+
+source!(UnixStream: Recv, RecvExact);
+sink!(UnixStream: Send, SendAll);
 
 /// A unix socket whose every operation is a message.
 struct Messages(Fd);
@@ -387,6 +391,13 @@ fn a_stream_through_a_pipe_arrives_complete_and_in_order(ring: Ring) {
 }
 
 fn a_stream_through_a_unix_socket_arrives_complete_and_in_order(ring: Ring) {
+    check(ring, async |total, writes, reads| {
+        let (source, sink) = UnixStream::pair().unwrap();
+        run(source, sink, total, writes, &reads).await;
+    });
+}
+
+fn a_stream_of_messages_arrives_complete_and_in_order(ring: Ring) {
     check(ring, async |total, writes, reads| {
         let (source, sink) = socket_pair();
         run(Messages(source), Messages(sink), total, writes, &reads).await;

@@ -1,11 +1,12 @@
-//! Functions of several operations, dropped at each of their awaits, in each way a runtime may go on or end.
+//! Functions of several operations, dropped at each of their awaits, out of descriptors at each of their calls.
 //!
 //! List a function in `spec!` and write it as the others are: what it needs is made in its own directory, by std, and it
-//! is dropped before its first poll, before its second, and so on until it completes. Afterwards every descriptor is
-//! closed, no operation is left, and the directory is as the last argument says it may be.
+//! is dropped before its first poll, before its second, and so on until it completes; then it is refused its first
+//! descriptor, its second, and so on. Afterwards every descriptor is closed, no operation is left, and the directory is as the last argument says it may be.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::path::Path;
 use std::pin::pin;
 use std::process::Stdio;
@@ -14,6 +15,7 @@ use std::task::Poll;
 use annulet_tests::{Ring, fds, metrics, spec, until};
 use runtime::net::{TcpListener, TcpStream, UdpSocket};
 use runtime::{Op, fs, op};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tempfile::TempDir;
 
 use crate::files::TARGET;
@@ -32,19 +34,22 @@ spec! {
     alone temporary_files_leave_nothing;
 }
 
-/// Polls `future` no more than `polls` times; `false`: it was dropped.
-async fn dropped_after(polls: usize, future: impl Future<Output = ()>) -> bool {
+/// Polls `future` no more than `polls` times; `None`: it was dropped.
+async fn dropped_after(
+    polls: usize,
+    future: impl Future<Output = io::Result<()>>,
+) -> Option<io::Result<()>> {
     let mut future = pin!(future);
     let left = Cell::new(polls);
     poll_fn(|cx| {
         if left.get() == 0 {
-            return Poll::Ready(false);
+            return Poll::Ready(None);
         }
         left.set(left.get() - 1);
         match future.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(true),
+            Poll::Ready(result) => Poll::Ready(Some(result)),
             // Dropped when it waits, not when what it waits for is there.
-            Poll::Pending if left.get() == 0 => Poll::Ready(false),
+            Poll::Pending if left.get() == 0 => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         }
     })
@@ -63,39 +68,72 @@ fn settled(before: &[(i32, String)]) {
 fn at_every_await(
     ring: Ring,
     prepare: fn(&Path),
-    function: impl AsyncFn(&Path),
+    function: impl AsyncFn(&Path) -> io::Result<()>,
     check: impl Fn(&Path),
 ) {
     // What is opened once and for all.
-    run(ring, usize::MAX, prepare, &function, true);
+    let (warm, _) = run(ring, usize::MAX, None, prepare, &function, true);
+    warm.expect("it was not dropped").unwrap();
     let before = fds();
     for ends in [true, false] {
         for polls in 0.. {
             assert!(polls < 500, "it never completes");
-            let (completed, dir) = run(ring, polls, prepare, &function, ends);
+            let (completed, dir) = run(ring, polls, None, prepare, &function, ends);
             settled(&before);
             check(dir.path());
-            if completed {
+            if let Some(result) = completed {
+                result.unwrap();
                 break;
             }
         }
     }
+    // And out of descriptors: each it makes may be the one that is missing.
+    for spare in 0.. {
+        assert!(spare < 100, "it is never enough");
+        let (completed, dir) = run(ring, usize::MAX, Some(spare), prepare, &function, true);
+        settled(&before);
+        check(dir.path());
+        if completed.expect("it was not dropped").is_ok() {
+            break;
+        }
+    }
 }
 
-/// `ends`: the runtime ends in that moment; otherwise it goes on until all has settled.
+/// No more descriptors than there are, and so many, until it is dropped.
+struct Limited(Rlimit);
+
+impl Limited {
+    fn to(spare: usize) -> Limited {
+        let before = getrlimit(Resource::Nofile);
+        let current = Some((fds().len() + spare) as u64);
+        setrlimit(Resource::Nofile, Rlimit { current, ..before }).expect("it is lowered");
+        Limited(before)
+    }
+}
+
+impl Drop for Limited {
+    fn drop(&mut self) {
+        setrlimit(Resource::Nofile, self.0).expect("it is raised to what it was");
+    }
+}
+
+/// `spare`: so many descriptors can be had. `ends`: the runtime ends in that moment; otherwise it goes on until all has settled.
 fn run(
     ring: Ring,
     polls: usize,
+    spare: Option<usize>,
     prepare: fn(&Path),
-    function: &impl AsyncFn(&Path),
+    function: &impl AsyncFn(&Path) -> io::Result<()>,
     ends: bool,
-) -> (bool, TempDir) {
+) -> (Option<io::Result<()>>, TempDir) {
     let dir = TempDir::new_in(TARGET).expect("a temporary directory");
     prepare(dir.path());
     let runtime = ring.runtime();
     let driver = runtime.driver().clone();
     let completed = runtime.block_on(async {
+        let limited = spare.map(Limited::to);
         let completed = dropped_after(polls, function(dir.path())).await;
+        drop(limited);
         if !ends {
             until(|| metrics().in_flight == 0).await;
         }
@@ -124,16 +162,17 @@ fn chains_leave_nothing(ring: Ring) {
         ring,
         nothing,
         async |dir| {
-            let file = fs::File::create(dir.join("file")).await.unwrap();
-            let file = runtime::Fd::new(file.into_std().await.unwrap().into());
+            let file = fs::File::create(dir.join("file")).await?;
+            let file = runtime::Fd::new(file.into_std().await?.into());
             let (written, synced, closed) = runtime::chain((
                 Op::on(&file, op::Write::at("content", 0)),
                 Op::on(&file, op::Fsync::all()),
                 op::CloseFd::of(&file),
             ))
             .await;
-            assert_eq!(written.0.unwrap(), 7);
-            synced.and(closed).unwrap();
+            assert_eq!(written.0?, 7);
+            synced.and(closed)?;
+            Ok(())
         },
         nothing,
     );
@@ -144,18 +183,19 @@ fn connections_leave_nothing(ring: Ring) {
         ring,
         nothing,
         async |_| {
-            let listener = TcpListener::bind("localhost:0").await.unwrap();
-            let port = listener.local_addr().unwrap().port();
-            let client = TcpStream::connect(("localhost", port)).await.unwrap();
-            let (server, _) = listener.accept().await.unwrap();
-            client.write_all(vec![7; 100]).await.0.unwrap();
-            server.read_exact(vec![0; 100]).await.0.unwrap();
+            let listener = TcpListener::bind("localhost:0").await?;
+            let port = listener.local_addr()?.port();
+            let client = TcpStream::connect(("localhost", port)).await?;
+            let (server, _) = listener.accept().await?;
+            client.write_all(vec![7; 100]).await.0?;
+            server.read_exact(vec![0; 100]).await.0?;
             let (read, write) = client.into_split();
-            let client = read.reunite(write).unwrap();
-            let client = client.into_std().await.unwrap();
-            let client = TcpStream::from_std(client).unwrap();
-            client.close().await.unwrap();
-            assert_eq!(server.read(vec![0; 8]).await.0.unwrap(), 0);
+            let client = read.reunite(write).expect("they belong together");
+            let client = client.into_std().await?;
+            let client = TcpStream::from_std(client)?;
+            client.close().await?;
+            assert_eq!(server.read(vec![0; 8]).await.0?, 0);
+            Ok(())
         },
         nothing,
     );
@@ -166,8 +206,9 @@ fn copying_leaves_nothing(ring: Ring) {
         ring,
         |dir| std::fs::write(dir.join("from"), vec![7; 100_000]).unwrap(),
         async |dir| {
-            let copied = fs::copy(dir.join("from"), dir.join("to")).await.unwrap();
+            let copied = fs::copy(dir.join("from"), dir.join("to")).await?;
             assert_eq!(copied, 100_000);
+            Ok(())
         },
         nothing,
     );
@@ -178,13 +219,14 @@ fn creating_directories_leaves_nothing(ring: Ring) {
         ring,
         nothing,
         async |dir| {
-            fs::create_dir_all(dir.join("a/b/c")).await.unwrap();
-            let above = fs::Dir::open(dir.join("a")).await.unwrap();
-            let below = above.open_dir("b").await.unwrap();
-            below.create_dir("d").await.unwrap();
-            below.rename("d", &above, "e").await.unwrap();
-            above.remove_dir("e").await.unwrap();
-            below.close().await.unwrap();
+            fs::create_dir_all(dir.join("a/b/c")).await?;
+            let above = fs::Dir::open(dir.join("a")).await?;
+            let below = above.open_dir("b").await?;
+            below.create_dir("d").await?;
+            below.rename("d", &above, "e").await?;
+            above.remove_dir("e").await?;
+            below.close().await?;
+            Ok(())
         },
         nothing,
     );
@@ -195,12 +237,13 @@ fn datagrams_leave_nothing(ring: Ring) {
         ring,
         nothing,
         async |_| {
-            let ours = UdpSocket::bind("localhost:0").await.unwrap();
-            let theirs = UdpSocket::bind("localhost:0").await.unwrap();
-            ours.connect(theirs.local_addr().unwrap()).await.unwrap();
-            ours.send(vec![7; 100]).await.0.unwrap();
+            let ours = UdpSocket::bind("localhost:0").await?;
+            let theirs = UdpSocket::bind("localhost:0").await?;
+            ours.connect(theirs.local_addr()?).await?;
+            ours.send(vec![7; 100]).await.0?;
             let (received, _) = theirs.recv(vec![0; 200]).await;
-            assert_eq!(received.unwrap(), 100);
+            assert_eq!(received?, 100);
+            Ok(())
         },
         nothing,
     );
@@ -211,29 +254,26 @@ fn files_leave_nothing(ring: Ring) {
         ring,
         |dir| std::fs::write(dir.join("old"), "old").unwrap(),
         async |dir| {
-            fs::write(dir.join("new"), vec![7; 10_000]).await.unwrap();
-            assert_eq!(fs::read(dir.join("new")).await.unwrap(), [7; 10_000]);
-            assert_eq!(fs::read_to_string(dir.join("old")).await.unwrap(), "old");
+            fs::write(dir.join("new"), vec![7; 10_000]).await?;
+            assert_eq!(fs::read(dir.join("new")).await?, [7; 10_000]);
+            assert_eq!(fs::read_to_string(dir.join("old")).await?, "old");
             let file = fs::File::options()
                 .read(true)
                 .append(true)
                 .open(dir.join("old"))
-                .await
-                .unwrap();
-            file.write_all("er").await.0.unwrap();
-            file.rewind().await.unwrap();
+                .await?;
+            file.write_all("er").await.0?;
+            file.rewind().await?;
             assert_eq!(file.read_to_string(String::new()).await.1, "older");
-            file.set_len(2).await.unwrap();
-            file.lock().await.unwrap();
-            file.set_permissions(file.metadata().await.unwrap().permissions())
-                .await
-                .unwrap();
-            file.sync_all().await.unwrap();
-            drop(file.into_std().await.unwrap());
-            fs::rename(dir.join("old"), dir.join("older"))
-                .await
-                .unwrap();
-            fs::remove_file(dir.join("older")).await.unwrap();
+            file.set_len(2).await?;
+            file.lock().await?;
+            file.set_permissions(file.metadata().await?.permissions())
+                .await?;
+            file.sync_all().await?;
+            drop(file.into_std().await?);
+            fs::rename(dir.join("old"), dir.join("older")).await?;
+            fs::remove_file(dir.join("older")).await?;
+            Ok(())
         },
         nothing,
     );
@@ -248,20 +288,19 @@ fn looking_around_leaves_nothing(ring: Ring) {
             }
         },
         async |dir| {
-            let mut entries = fs::read_dir(dir).await.unwrap();
+            let mut entries = fs::read_dir(dir).await?;
             let mut count = 0;
-            while let Some(entry) = entries.next_entry().await.unwrap() {
-                assert!(entry.metadata().await.unwrap().is_file());
+            while let Some(entry) = entries.next_entry().await? {
+                assert!(entry.metadata().await?.is_file());
                 count += 1;
             }
             assert_eq!(count, 20);
-            fs::symlink("0", dir.join("link")).await.unwrap();
-            fs::hard_link(dir.join("0"), dir.join("hard"))
-                .await
-                .unwrap();
-            fs::canonicalize(dir.join("link")).await.unwrap();
-            fs::read_link(dir.join("link")).await.unwrap();
-            assert!(!fs::exists(dir.join("none")).await.unwrap());
+            fs::symlink("0", dir.join("link")).await?;
+            fs::hard_link(dir.join("0"), dir.join("hard")).await?;
+            fs::canonicalize(dir.join("link")).await?;
+            fs::read_link(dir.join("link")).await?;
+            assert!(!fs::exists(dir.join("none")).await?);
+            Ok(())
         },
         nothing,
     );
@@ -277,16 +316,15 @@ fn programs_leave_nothing(ring: Ring) {
                 .kill_on_drop(true)
                 .output()
                 .input(vec![7; 1000])
-                .await
-                .unwrap();
+                .await?;
             assert_eq!(output.stdout.len(), 1000);
             let mut child = runtime::process::Command::new("cat")
                 .kill_on_drop(true)
                 .stdin(Stdio::piped())
-                .spawn()
-                .unwrap();
+                .spawn()?;
             drop(child.stdin.take());
-            assert!(child.wait().await.unwrap().success());
+            assert!(child.wait().await?.success());
+            Ok(())
         },
         nothing,
     );
@@ -302,7 +340,7 @@ fn removing_a_tree_leaves_nothing_but_the_tree(ring: Ring) {
             std::fs::create_dir(dir.join("kept")).unwrap();
             std::fs::write(dir.join("kept/file"), "").unwrap();
         },
-        async |dir| fs::remove_dir_all(dir.join("tree")).await.unwrap(),
+        async |dir| fs::remove_dir_all(dir.join("tree")).await,
         |dir| assert_eq!(names(&dir.join("kept")), ["file"]),
     );
 }
@@ -311,7 +349,7 @@ fn replacing_a_file_leaves_the_old_or_the_new(ring: Ring) {
     at_every_await(
         ring,
         |dir| std::fs::write(dir.join("file"), "old").unwrap(),
-        async |dir| fs::write_atomic(dir.join("file"), "new").await.unwrap(),
+        async |dir| fs::write_atomic(dir.join("file"), "new").await,
         |dir| {
             let content = std::fs::read(dir.join("file")).unwrap();
             assert!(content == b"old" || content == b"new");
@@ -325,9 +363,10 @@ fn temporary_files_leave_nothing(ring: Ring) {
         ring,
         nothing,
         async |dir| {
-            let file = fs::TempFile::new_in(dir).await.unwrap();
-            file.write_all("content").await.0.unwrap();
-            drop(file.persist(dir.join("file")).await.unwrap());
+            let file = fs::TempFile::new_in(dir).await?;
+            file.write_all("content").await.0?;
+            drop(file.persist(dir.join("file")).await?);
+            Ok(())
         },
         |dir| {
             if !names(dir).is_empty() {
