@@ -154,7 +154,7 @@ fn a_seek_after_a_dropped_read_is_not_undone() {
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
         }
         let (read, seek) = chain((
-            Op::on(&file, Read::at_cursor([0; 8])),
+            Op::on(&file, Read::at([0; 8], 0)),
             Op::on(&file, Seek::new(SeekFrom::Start(0))),
         ))
         .await;
@@ -183,52 +183,109 @@ fn a_file_given_away_has_its_cursor_where_dropped_reads_left_it() {
 }
 
 #[test]
-fn a_read_dropped_after_the_close_touches_no_other_files_cursor() {
+fn what_lands_after_the_close_touches_no_other_files_cursor() {
     run(|driver| async move {
         let dir = Dir::new("reused");
-        let file = dir.file("f", b"0123456789");
-        let number = file.as_raw_fd();
-        let mut read = Op::on(&file, Read::at_cursor([0; 8]));
-        start(&driver, Dropped::Completed, &mut read);
-        file.close().await.unwrap();
-        // Whoever gets the number, at a cursor that could go back.
-        let mut files: Vec<_> = (0..8)
-            .map(|_| fs::File::open(dir.0.join("f")).unwrap())
-            .collect();
-        for file in &mut files {
-            file.seek(SeekFrom::Start(9)).unwrap();
-        }
-        drop(read);
-        let reused = files.iter().any(|file| file.as_raw_fd() == number);
-        assert!(reused, "nothing was shown");
-        for file in &mut files {
-            assert_eq!(file.stream_position().unwrap(), 9);
+        for dropped in [false, true] {
+            let file = dir.file("f", b"0123456789");
+            let number = file.as_raw_fd();
+            let mut write = Op::on(&file, Write::at_cursor(*b"abcd"));
+            start(&driver, Dropped::Completed, &mut write);
+            file.close().await.unwrap();
+            // Whoever gets the number.
+            let mut files: Vec<_> = (0..8)
+                .map(|_| fs::File::open(dir.0.join("f")).unwrap())
+                .collect();
+            for file in &mut files {
+                file.seek(SeekFrom::Start(9)).unwrap();
+            }
+            if dropped {
+                drop(write);
+            } else {
+                assert_eq!(write.await.0.unwrap(), 4);
+            }
+            let reused = files.iter().any(|file| file.as_raw_fd() == number);
+            assert!(reused, "nothing was shown");
+            for file in &mut files {
+                assert_eq!(file.stream_position().unwrap(), 9);
+            }
         }
     });
 }
 
 #[test]
-fn in_a_dropped_chain_only_the_last_read_is_taken_back() {
+fn a_dropped_write_at_the_cursor_leaves_it_behind_what_it_wrote() {
+    run(|driver| async move {
+        let dir = Dir::new("written");
+        for when in EVER {
+            let file = dir.file("f", b"0123456789");
+            let mut write = Op::on(&file, Write::at_cursor(*b"ab"));
+            start(&driver, when, &mut write);
+            drop(write);
+            let written = cursor(&file).await;
+            let mut all = Op::on(&file, WriteAll::at_cursor(*b"cd"));
+            start(&driver, when, &mut all);
+            drop(all);
+            let more = cursor(&file).await - written;
+            let mut vectored = Op::on(&file, Writev::at_cursor([*b"e", *b"f"]));
+            start(&driver, when, &mut vectored);
+            drop(vectored);
+            let most = cursor(&file).await - written - more;
+            // Cancelled before it began, it wrote nothing; completed, it had.
+            for n in [written, more, most] {
+                assert!(
+                    n == 2 || n == 0 && !matches!(when, Dropped::Completed),
+                    "{n}, {when:?}"
+                );
+            }
+            let expected = ["ab", "cd", "ef"].iter().zip([written, more, most]);
+            let expected: String = expected.filter(|(_, n)| *n > 0).map(|(s, _)| *s).collect();
+            assert!(dir.content("f").starts_with(expected.as_bytes()));
+        }
+    });
+}
+
+#[test]
+fn what_appends_takes_the_cursor_to_the_end() {
+    run(|_| async {
+        let dir = Dir::new("append");
+        drop(dir.file("f", b"0123456789"));
+        let file = fs::File::options()
+            .read(true)
+            .append(true)
+            .open(dir.0.join("f"));
+        let file = Fd::new(file.unwrap().into());
+        Op::on(&file, Seek::new(SeekFrom::Start(3))).await.unwrap();
+        let (read, bytes) = Op::on(&file, Read::at_cursor([0; 2])).await;
+        assert_eq!((read.unwrap(), &bytes), (2, b"34"));
+        Op::on(&file, WriteAll::at_cursor(*b"ab")).await.0.unwrap();
+        assert_eq!(cursor(&file).await, 12);
+        assert_eq!(dir.content("f"), b"0123456789ab");
+    });
+}
+
+#[test]
+fn what_is_done_at_the_cursor_is_refused_in_a_chain() {
     run(|driver| async move {
         let dir = Dir::new("chained");
         let file = dir.file("f", b"0123456789");
-        let mut both = chain((
-            Op::on(&file, Read::at_cursor([0; 2])),
+        let before = driver.metrics().staged;
+        let (read, write) = chain((
+            Op::on(&file, Read::at([0; 2], 0)),
             Op::on(&file, Write::at_cursor(b"ab")),
-        ));
-        assert!(poll_once(&mut both).is_pending());
-        settle(&driver);
-        drop(both);
-        assert_eq!(cursor(&file).await, 4);
-        let mut both = chain((
-            Op::on(&file, Write::at_cursor(b"cd")),
-            Op::on(&file, Read::at_cursor([0; 2])),
-        ));
-        assert!(poll_once(&mut both).is_pending());
-        settle(&driver);
-        drop(both);
-        assert_eq!(cursor(&file).await, 6);
-        assert_eq!(dir.content("f"), b"01abcd6789");
+        ))
+        .await;
+        assert_eq!(write.0.unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert!(read.0.is_err());
+        let (read, exact) = chain((
+            Op::on(&file, Readv::at_cursor([[0; 2]])),
+            Op::on(&file, ReadExact::at_cursor([0; 2])),
+        ))
+        .await;
+        assert_eq!(read.0.unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert!(exact.0.is_err());
+        assert_eq!(driver.metrics().staged, before);
+        assert_eq!(cursor(&file).await, 0);
     });
 }
 

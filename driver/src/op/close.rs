@@ -135,7 +135,7 @@ unsafe impl Operation for CloseFd {
         Some(self.shared.raw())
     }
 
-    fn seal(&mut self, own: u32) -> io::Result<()> {
+    fn seal(&mut self, _fd: RawFd, own: u32) -> io::Result<()> {
         let driver = current::driver(Self::NAME);
         self.shared.begin_chained_close(&driver, own)?;
         self.begun = true;

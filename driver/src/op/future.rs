@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
-use super::{Operation, Timeout};
+use super::{Operation, Origin, Timeout};
 use crate::cancel::{CancelToken, TokenInner};
 use crate::driver::Driver;
 use crate::fd::{Fd, FdRef, Lane};
@@ -204,7 +204,10 @@ impl<T: Operation> Op<T> {
 }
 
 /// An operation's result, out of its slot; what it held of its descriptor is given up.
-fn finish<T: Operation>(taken: Taken<T>) -> T::Output {
+fn finish<T: Operation>(mut taken: Taken<T>) -> T::Output {
+    if let Some(fd) = &taken.fd {
+        taken.op.landed(&taken.result, Origin::landing(fd));
+    }
     let output = taken.op.complete(taken.result);
     if let (Some(fd), Some(lane)) = (taken.fd, taken.lane) {
         fd.release(lane);

@@ -5,13 +5,13 @@ use std::os::fd::RawFd;
 
 use io_uring::{opcode, squeue};
 
+use super::position::Position;
 use super::{Operation, Success};
 use crate::fd::Lane;
 
 /// Moves a file's cursor; resolves to where it is then.
 ///
-/// It waits for what is in flight there before it, a dropped read too. The call itself does not block. Not in chains
-/// (`InvalidInput`).
+/// It waits for what is in flight there before it. The call itself does not block. Not in chains (`InvalidInput`).
 #[derive(Debug)]
 pub struct Seek {
     to: SeekFrom,
@@ -41,6 +41,10 @@ unsafe impl Operation for Seek {
 
     fn lane(&self) -> Option<Lane> {
         Some(Lane::Read)
+    }
+
+    fn check_in_chain(&self) -> io::Result<()> {
+        Position::CURSOR.check_in_chain()
     }
 
     fn call(&mut self, fd: RawFd) -> io::Result<Success> {

@@ -252,11 +252,17 @@ pub unsafe trait Operation: Sized + 'static {
         None
     }
 
-    /// The last word before it is staged, when all that starts with it is counted in: on the descriptor it
-    /// closes, `own` operations of its chain's.
+    /// Refuses to be a member of a chain.
     #[doc(hidden)]
-    fn seal(&mut self, own: u32) -> io::Result<()> {
-        let _ = own;
+    fn check_in_chain(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// The last word before it is staged, when it has its lane and all that starts with it is counted in: on the
+    /// descriptor it closes, `own` operations of its chain's. Once a round.
+    #[doc(hidden)]
+    fn seal(&mut self, fd: RawFd, own: u32) -> io::Result<()> {
+        let _ = (fd, own);
         Ok(())
     }
 
@@ -271,6 +277,12 @@ pub unsafe trait Operation: Sized + 'static {
     fn goes_on(&mut self, result: &io::Result<Success>) -> bool {
         let _ = result;
         false
+    }
+
+    /// It has ended with `result`, which is about to be handed over, and holds its lane still.
+    #[doc(hidden)]
+    fn landed(&mut self, result: &io::Result<Success>, origin: Origin<'_>) {
+        let _ = (result, origin);
     }
 
     #[doc(hidden)]

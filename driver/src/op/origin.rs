@@ -5,9 +5,8 @@ use std::os::fd::{OwnedFd, RawFd};
 
 use socket2::SockAddr;
 
-use super::position::Position;
-use super::{Success, lseek};
-use crate::fd::{Begin, FdRef};
+use super::Success;
+use crate::fd::FdRef;
 use crate::kept::Kept;
 
 /// Where a completion that nobody waits for came from, and where what it brought can be put.
@@ -16,8 +15,6 @@ pub struct Origin<'a> {
     pub(crate) fd: Option<&'a FdRef>,
     /// Whether the operation still counts as in flight, so that the descriptor's number is its own.
     pub(crate) counted: bool,
-    /// Whether it still holds its lane: in a chain, the last of those that share it does.
-    pub(crate) holds_lane: bool,
 }
 
 impl Origin<'_> {
@@ -25,43 +22,19 @@ impl Origin<'_> {
     pub(crate) const NOWHERE: Origin<'static> = Origin {
         fd: None,
         counted: false,
-        holds_lane: false,
     };
+
+    /// Of one whose future takes its result: it is counted out already.
+    pub(crate) fn landing(fd: &FdRef) -> Origin<'_> {
+        Origin {
+            fd: Some(fd),
+            counted: false,
+        }
+    }
 
     pub(super) fn keep(self, put: impl FnOnce(&mut Kept)) {
         if let Some(fd) = self.fd {
             fd.keep(put);
-        }
-    }
-
-    /// What a dropped read brought: kept for the next, or left where it is in the file.
-    pub(super) fn give_back_read(
-        self,
-        position: Position,
-        result: &io::Result<Success>,
-        put: impl FnOnce(&mut Kept, usize),
-    ) {
-        match (position, result) {
-            (Position::Stream, result) => self.keep_read(result, put),
-            (Position::Cursor, Ok(success)) => self.rewind(success.value as usize),
-            (Position::Cursor | Position::At(_) | Position::Nowhere, _) => {}
-        }
-    }
-
-    /// Moves the file's cursor back by the `n` bytes that a dropped read has read.
-    ///
-    /// Not once another operation may have moved it: a later member of the same chain.
-    pub(super) fn rewind(self, n: usize) {
-        let Some(fd) = self.fd.filter(|_| self.holds_lane && n > 0) else {
-            return;
-        };
-        if !self.counted && fd.begin(None) == Begin::Closed {
-            return;
-        }
-        // Where it cannot go back (another handle has set it to the start, say), it is where it was put.
-        let _ = lseek::lseek(fd.raw(), -(n as i64), libc::SEEK_CUR);
-        if !self.counted {
-            fd.finish_here();
         }
     }
 

@@ -41,11 +41,12 @@ impl<B: IoBufMut> Read<B> {
 
     /// Reads where a file's cursor is.
     ///
-    /// In turn with all that is done at the cursor: reads, writes, [`Seek`](super::Seek). What a dropped one reads is
-    /// not lost: the cursor goes back to where it was. For what can seek; elsewhere see [`new`](Read::new).
+    /// In turn with all that is done at the cursor: reads, writes, [`Seek`](super::Seek). The cursor moves when the
+    /// result is taken, so a dropped one loses nothing. For what can seek; elsewhere see [`new`](Read::new). Not in
+    /// chains (`InvalidInput`).
     pub fn at_cursor(buf: B) -> Read<B> {
         Read {
-            position: Position::Cursor,
+            position: Position::CURSOR,
             ..Read::new(buf)
         }
     }
@@ -90,6 +91,14 @@ unsafe impl<B: IoBufMut> Operation for Read<B> {
         )
     }
 
+    fn check_in_chain(&self) -> io::Result<()> {
+        self.position.check_in_chain()
+    }
+
+    fn seal(&mut self, fd: RawFd, _own: u32) -> io::Result<()> {
+        self.position.begin(fd, Lane::Read, self.alignment)
+    }
+
     fn entry(&mut self, fd: RawFd) -> squeue::Entry {
         let len = kernel_len(self.buf.bytes_total());
         opcode::Read::new(types::Fd(fd), self.buf.stable_mut_ptr(), len)
@@ -98,15 +107,20 @@ unsafe impl<B: IoBufMut> Operation for Read<B> {
             .build()
     }
 
+    fn landed(&mut self, result: &io::Result<Success>, origin: Origin<'_>) {
+        self.position
+            .land(result.as_ref().map_or(0, |s| s.value as usize), origin);
+    }
+
     fn complete(mut self, result: io::Result<Success>) -> Self::Output {
         let result = result.map(|s| filled(&mut self.buf, s.value as usize).len());
         (result, self.buf)
     }
 
     fn discard(mut self, result: io::Result<Success>, origin: Origin<'_>) {
-        origin.give_back_read(self.position, &result, |kept, n| {
-            kept.put_bytes(filled(&mut self.buf, n));
-        });
+        if self.position == Position::Stream {
+            origin.keep_read(&result, |kept, n| kept.put_bytes(filled(&mut self.buf, n)));
+        }
     }
 
     fn serve(&mut self, kept: &mut Kept) -> Option<io::Result<Success>> {
@@ -233,7 +247,7 @@ impl<B: IoBufMut> ReadExact<B> {
     /// The same where a file's cursor is; see [`Read::at_cursor`].
     pub fn at_cursor(buf: B) -> ReadExact<B> {
         ReadExact {
-            position: Position::Cursor,
+            position: Position::CURSOR,
             ..ReadExact::new(buf)
         }
     }
@@ -282,6 +296,17 @@ unsafe impl<B: IoBufMut> Operation for ReadExact<B> {
         self.all.is_full()
     }
 
+    fn check_in_chain(&self) -> io::Result<()> {
+        self.position.check_in_chain()
+    }
+
+    fn seal(&mut self, fd: RawFd, _own: u32) -> io::Result<()> {
+        if self.all.done() > 0 {
+            return Ok(());
+        }
+        self.position.begin(fd, Lane::Read, self.alignment)
+    }
+
     fn entry(&mut self, fd: RawFd) -> squeue::Entry {
         let (to, len) = self.all.room();
         opcode::Read::new(types::Fd(fd), to, len)
@@ -291,6 +316,10 @@ unsafe impl<B: IoBufMut> Operation for ReadExact<B> {
 
     fn goes_on(&mut self, result: &io::Result<Success>) -> bool {
         !self.ends_at_the_end(result) && self.all.goes_on(result)
+    }
+
+    fn landed(&mut self, result: &io::Result<Success>, origin: Origin<'_>) {
+        self.position.land(self.all.all_done(result), origin);
     }
 
     fn complete(self, result: io::Result<Success>) -> Self::Output {
@@ -308,10 +337,8 @@ unsafe impl<B: IoBufMut> Operation for ReadExact<B> {
     }
 
     fn discard(self, result: io::Result<Success>, origin: Origin<'_>) {
-        match self.position {
-            Position::Stream => self.all.discard(&result, origin),
-            Position::Cursor => origin.rewind(self.all.all_done(&result)),
-            Position::At(_) | Position::Nowhere => {}
+        if self.position == Position::Stream {
+            self.all.discard(&result, origin);
         }
     }
 

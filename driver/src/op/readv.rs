@@ -39,7 +39,7 @@ impl<B: IoVectoredBufMut> Readv<B> {
     /// Reads where a file's cursor is; see [`Read::at_cursor`](super::Read::at_cursor).
     pub fn at_cursor(bufs: B) -> Readv<B> {
         Readv {
-            position: Position::Cursor,
+            position: Position::CURSOR,
             ..Readv::new(bufs)
         }
     }
@@ -116,12 +116,25 @@ unsafe impl<B: IoVectoredBufMut> Operation for Readv<B> {
         )
     }
 
+    fn check_in_chain(&self) -> io::Result<()> {
+        self.position.check_in_chain()
+    }
+
+    fn seal(&mut self, fd: RawFd, _own: u32) -> io::Result<()> {
+        self.position.begin(fd, Lane::Read, self.alignment)
+    }
+
     fn entry(&mut self, fd: RawFd) -> squeue::Entry {
         let (vecs, len) = self.vecs.of_mut(&mut self.bufs);
         opcode::Readv::new(types::Fd(fd), vecs, kernel_count(len))
             .offset(self.position.offset(0))
             .rw_flags(self.flags)
             .build()
+    }
+
+    fn landed(&mut self, result: &io::Result<Success>, origin: Origin<'_>) {
+        self.position
+            .land(result.as_ref().map_or(0, |s| s.value as usize), origin);
     }
 
     fn complete(mut self, result: io::Result<Success>) -> Self::Output {
@@ -133,10 +146,12 @@ unsafe impl<B: IoVectoredBufMut> Operation for Readv<B> {
     }
 
     fn discard(mut self, result: io::Result<Success>, origin: Origin<'_>) {
-        origin.give_back_read(self.position, &result, |kept, n| {
-            pieces(&mut self.bufs, n, &mut |piece| kept.put_piece(piece));
-            kept.end_pieces(n);
-        });
+        if self.position == Position::Stream {
+            origin.keep_read(&result, |kept, n| {
+                pieces(&mut self.bufs, n, &mut |piece| kept.put_piece(piece));
+                kept.end_pieces(n);
+            });
+        }
     }
 
     fn serve(&mut self, kept: &mut Kept) -> Option<io::Result<Success>> {

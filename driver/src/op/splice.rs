@@ -58,13 +58,13 @@ impl Splice {
 
     /// Reads the input, a file, where its cursor is, in turn with all that is done there.
     pub fn from_cursor(mut self) -> Splice {
-        self.from = Position::Cursor;
+        self.from = Position::Own;
         self
     }
 
     /// Writes the output, a file, where its cursor is, in turn with all that is done there.
     pub fn to_cursor(mut self) -> Splice {
-        self.to = Position::Cursor;
+        self.to = Position::Own;
         self
     }
 

@@ -10,7 +10,7 @@ use io_uring::{opcode, squeue};
 
 use super::future::{Deadline, Op, Phase};
 use super::seats::{ALL, GivesUp, Which};
-use super::{OnDrop, Operation, Success};
+use super::{OnDrop, Operation, Origin, Success};
 use crate::cancel::cancelled;
 use crate::current;
 use crate::driver::Driver;
@@ -52,14 +52,8 @@ impl<T: Operation> Op<T> {
                 )),
             });
         }
-        if T::CALLED && !fall_back {
-            return Err(Refused::Error(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!(
-                    "{} has no opcode, so it cannot be a member of a chain",
-                    T::NAME
-                ),
-            )));
+        if !fall_back {
+            op.check_in_chain().map_err(Refused::Error)?;
         }
         // One in a group falls back once it is its turn.
         if T::CALLED || driver.supports(T::OPCODE) || (fall_back && self.group.is_some()) {
@@ -251,6 +245,12 @@ impl<T: Operation> Op<T> {
         }
     }
 
+    fn land(&mut self, result: &io::Result<Success>) {
+        if let (Phase::Idle(op), Some(fd)) = (&mut self.phase, &self.fd) {
+            op.landed(result, Origin::landing(fd));
+        }
+    }
+
     pub(crate) fn closes(&self) -> Option<RawFd> {
         match &self.phase {
             Phase::Idle(op) => op.closes(),
@@ -260,7 +260,7 @@ impl<T: Operation> Op<T> {
 
     pub(crate) fn seal(&mut self, own: u32) -> io::Result<()> {
         match &mut self.phase {
-            Phase::Idle(op) => op.seal(own),
+            Phase::Idle(op) => op.seal(self.fd.as_ref().map_or(-1, |fd| fd.raw()), own),
             _ => Ok(()),
         }
     }
@@ -292,10 +292,10 @@ impl<T: Operation> Op<T> {
         self.fd = taken.fd;
         self.group = taken.group;
         self.phase = Phase::Idle(taken.op);
-        let cancelled = self.token.as_ref().is_some_and(|t| t.is_cancelled());
-        if cancelled || driver.is_closed() {
+        if self.token.as_ref().is_some_and(|t| t.is_cancelled()) || driver.is_closed() {
+            self.land(&Err(cancelled()));
             self.release(&ALL);
-            return self.end(Err(crate::cancel::cancelled()));
+            return self.end(Err(cancelled()));
         }
         self.go_seated(driver, true, cx)
     }

@@ -7,7 +7,7 @@ use io_uring::{opcode, squeue, types};
 
 use super::position::{Position, placed};
 use super::rounds::Rounds;
-use super::{Operation, Success};
+use super::{Operation, Origin, Success};
 use crate::buf::{Alignment, BufResult, IoBuf, kernel_len, refuse_empty};
 use crate::fd::Lane;
 
@@ -34,11 +34,12 @@ impl<B: IoBuf> Write<B> {
         }
     }
 
-    /// Writes where a file's cursor is: in turn with all that is done there, reads and writes and
-    /// [`Seek`](super::Seek).
+    /// Writes where a file's cursor is, or at the end of a file opened to append: in turn with all that is done there,
+    /// reads and writes and [`Seek`](super::Seek). For what can seek; elsewhere see [`new`](Write::new). Not in chains
+    /// (`InvalidInput`).
     pub fn at_cursor(buf: B) -> Write<B> {
         Write {
-            position: Position::Cursor,
+            position: Position::CURSOR,
             ..Write::new(buf)
         }
     }
@@ -79,6 +80,14 @@ unsafe impl<B: IoBuf> Operation for Write<B> {
         )
     }
 
+    fn check_in_chain(&self) -> io::Result<()> {
+        self.position.check_in_chain()
+    }
+
+    fn seal(&mut self, fd: RawFd, _own: u32) -> io::Result<()> {
+        self.position.begin(fd, Lane::Write, self.alignment)
+    }
+
     fn entry(&mut self, fd: RawFd) -> squeue::Entry {
         let len = kernel_len(self.buf.bytes_init());
         opcode::Write::new(types::Fd(fd), self.buf.stable_ptr(), len)
@@ -87,8 +96,18 @@ unsafe impl<B: IoBuf> Operation for Write<B> {
             .build()
     }
 
+    fn landed(&mut self, result: &io::Result<Success>, origin: Origin<'_>) {
+        self.position
+            .land(result.as_ref().map_or(0, |s| s.value as usize), origin);
+    }
+
     fn complete(self, result: io::Result<Success>) -> Self::Output {
         (result.map(|s| s.value as usize), self.buf)
+    }
+
+    fn discard(mut self, result: io::Result<Success>, origin: Origin<'_>) {
+        // What was written was: the cursor follows, as for one that is not dropped.
+        self.landed(&result, origin);
     }
 }
 
@@ -111,6 +130,12 @@ impl<B: IoBuf> Whole<B> {
 
     fn done(&self) -> usize {
         self.rounds.done()
+    }
+
+    /// What all rounds have written.
+    fn all_done(&self, result: &io::Result<Success>) -> usize {
+        let last = result.as_ref().map_or(0, |success| success.value as usize);
+        self.rounds.done() + last
     }
 
     /// What earlier rounds have left of the buffer's bytes.
@@ -155,7 +180,7 @@ impl<B: IoBuf> WriteAll<B> {
     /// The same where a file's cursor is; see [`Write::at_cursor`].
     pub fn at_cursor(buf: B) -> WriteAll<B> {
         WriteAll {
-            position: Position::Cursor,
+            position: Position::CURSOR,
             ..WriteAll::new(buf)
         }
     }
@@ -197,6 +222,17 @@ unsafe impl<B: IoBuf> Operation for WriteAll<B> {
         self.all.is_out()
     }
 
+    fn check_in_chain(&self) -> io::Result<()> {
+        self.position.check_in_chain()
+    }
+
+    fn seal(&mut self, fd: RawFd, _own: u32) -> io::Result<()> {
+        if self.all.done() > 0 {
+            return Ok(());
+        }
+        self.position.begin(fd, Lane::Write, self.alignment)
+    }
+
     fn entry(&mut self, fd: RawFd) -> squeue::Entry {
         let (from, len) = self.all.rest();
         opcode::Write::new(types::Fd(fd), from, len)
@@ -209,7 +245,16 @@ unsafe impl<B: IoBuf> Operation for WriteAll<B> {
         self.all.goes_on(result)
     }
 
+    fn landed(&mut self, result: &io::Result<Success>, origin: Origin<'_>) {
+        self.position.land(self.all.all_done(result), origin);
+    }
+
     fn complete(self, result: io::Result<Success>) -> Self::Output {
         self.all.complete(result)
+    }
+
+    fn discard(mut self, result: io::Result<Success>, origin: Origin<'_>) {
+        // What was written was: the cursor follows, as for one that is not dropped.
+        self.landed(&result, origin);
     }
 }

@@ -6,7 +6,7 @@ use std::os::fd::RawFd;
 use io_uring::{opcode, squeue, types};
 
 use super::position::{Position, placed};
-use super::{Operation, Success};
+use super::{Operation, Origin, Success};
 use crate::buf::{Alignment, BufResult, IoVecs, IoVectoredBuf, kernel_count, refuse_empty};
 use crate::fd::Lane;
 
@@ -37,7 +37,7 @@ impl<B: IoVectoredBuf> Writev<B> {
     /// Writes where a file's cursor is; see [`Write::at_cursor`](super::Write::at_cursor).
     pub fn at_cursor(bufs: B) -> Writev<B> {
         Writev {
-            position: Position::Cursor,
+            position: Position::CURSOR,
             ..Writev::new(bufs)
         }
     }
@@ -79,6 +79,14 @@ unsafe impl<B: IoVectoredBuf> Operation for Writev<B> {
         )
     }
 
+    fn check_in_chain(&self) -> io::Result<()> {
+        self.position.check_in_chain()
+    }
+
+    fn seal(&mut self, fd: RawFd, _own: u32) -> io::Result<()> {
+        self.position.begin(fd, Lane::Write, self.alignment)
+    }
+
     fn entry(&mut self, fd: RawFd) -> squeue::Entry {
         let (vecs, len) = self.vecs.of(&self.bufs);
         opcode::Writev::new(types::Fd(fd), vecs, kernel_count(len))
@@ -87,7 +95,17 @@ unsafe impl<B: IoVectoredBuf> Operation for Writev<B> {
             .build()
     }
 
+    fn landed(&mut self, result: &io::Result<Success>, origin: Origin<'_>) {
+        self.position
+            .land(result.as_ref().map_or(0, |s| s.value as usize), origin);
+    }
+
     fn complete(self, result: io::Result<Success>) -> Self::Output {
         (result.map(|s| s.value as usize), self.bufs)
+    }
+
+    fn discard(mut self, result: io::Result<Success>, origin: Origin<'_>) {
+        // What was written was: the cursor follows, as for one that is not dropped.
+        self.landed(&result, origin);
     }
 }

@@ -119,7 +119,6 @@ impl Orphan {
         let origin = Origin {
             fd: self.fd.as_ref(),
             counted,
-            holds_lane: self.lane.is_some(),
         };
         for success in std::mem::take(&mut self.more) {
             // SAFETY: the operation is in the cell still, and this is its only owner.

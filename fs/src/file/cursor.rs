@@ -63,7 +63,7 @@ impl File {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses nothing: the cursor goes back, and the next read reads the same. The buffer is lost.
+    /// Dropping the future loses nothing: the cursor stays, and the next read reads the same. The buffer is lost.
     /// (Of a file without a cursor, bytes it reads go to the next read.)
     ///
     /// # Panics

@@ -38,12 +38,12 @@ use crate::pipe;
 /// these follow one another in the order they were called, reads and writes alike.
 ///
 /// All methods take `&self`. Those that are one operation return [`Op`](annulet_driver::Op), which takes a time limit
-/// (`.timeout`, `.deadline`) or a cancel token (`.cancel_with`) and can be a member of a chain.
+/// (`.timeout`, `.deadline`) or a cancel token (`.cancel_with`); those at offsets can be members of a chain.
 ///
-/// **A dropped read at the cursor loses nothing**: it runs on, and when it has ended the cursor goes back to where it
-/// was, before anything else is done there. So a `select!` may drop reads of a file as it may those of a socket, and
-/// what is read next are the same bytes. Where there is no cursor (a FIFO or a terminal opened by its path) the bytes
-/// are kept for the next read, and reading and writing do not wait for each other.
+/// **A dropped read at the cursor loses nothing**: the cursor moves when a read's result is taken. So a `select!` may
+/// drop reads of a file as it may those of a socket, and what is read next are the same bytes. Where there is no cursor
+/// (a FIFO or a terminal opened by its path) the bytes are kept for the next read, and reading and writing do not wait
+/// for each other.
 ///
 /// A cursor is shared by all descriptors made from one: handles by [`try_clone`](File::try_clone), those of child
 /// processes. What is done there through several of them is not ordered by anything.
@@ -177,8 +177,7 @@ impl File {
     /// Makes a second handle of the open file (`dup(2)`), with the same cursor. A plain system call that does not
     /// block.
     ///
-    /// Nothing orders what the two do at the cursor: await what one has in flight there before the other goes on,
-    /// dropped reads by [`stream_position`](File::stream_position), which comes after them.
+    /// Nothing orders what the two do at the cursor: await what one has in flight there before the other goes on.
     ///
     /// # Errors
     ///
@@ -207,7 +206,8 @@ impl File {
         Ok(File::new(pipe::adopt(file.into())?, None))
     }
 
-    /// Ends every operation in flight, and gives the file to the standard library, with the cursor where it is.
+    /// Ends every operation in flight, and gives the file to the standard library, with the cursor where it is: before
+    /// what a read has read whose future was not polled since.
     ///
     /// # Errors
     ///

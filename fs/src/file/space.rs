@@ -98,7 +98,7 @@ impl File {
     /// # fn main() -> std::io::Result<()> { runtime::Runtime::new()?.block_on(async {
     /// # let path = std::env::temp_dir().join(format!("annulet-doc-sync-{}", std::process::id()));
     /// let file = runtime::fs::File::create(&path).await?;
-    /// let (written, synced) = runtime::chain((file.write("kept"), file.sync_all())).await;
+    /// let (written, synced) = runtime::chain((file.write_at("kept", 0), file.sync_all())).await;
     /// assert_eq!(written.0?, 4);
     /// synced?;
     /// # std::fs::remove_file(path)?;

@@ -1,5 +1,9 @@
 //! Files: what `File` claims by itself, and that it does what `std::fs` does.
 
+mod claims;
+mod direct;
+mod lock;
+mod options;
 mod oracle;
 
 use std::path::PathBuf;

@@ -97,11 +97,7 @@ async fn ours(file: &mut File, path: &Path, step: &Step) -> Outcome {
                 .create_new(create_new);
             nothing(options.open(path).await.map(|opened| *file = opened))
         }
-        Step::Clone => {
-            // Clones share the cursor and nothing else: what was dropped here must be done with.
-            file.stream_position().await.unwrap();
-            nothing(file.try_clone().map(|clone| *file = clone))
-        }
+        Step::Clone => nothing(file.try_clone().map(|clone| *file = clone)),
         Step::ThroughStd => {
             let placeholder = File::open("/dev/null").await.unwrap();
             let std = std::mem::replace(file, placeholder).into_std().await;
