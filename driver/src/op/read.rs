@@ -7,13 +7,12 @@ use io_uring::{opcode, squeue, types};
 
 use super::position::{Position, placed};
 use super::rounds::Rounds;
-use super::{Ended, OnDrop, Operation, Origin, Success};
+use super::{OnDrop, Operation, Origin, Success};
 use crate::buf::{
     Alignment, BufResult, IoBufMut, bytes, fill, fill_from, filled, kernel_len, refuse_empty,
 };
 use crate::fd::Lane;
 use crate::kept::Kept;
-use crate::partial::Partial;
 
 placed!(Read, ReadExact);
 
@@ -261,15 +260,6 @@ impl<B: IoBufMut> ReadExact<B> {
     }
 }
 
-impl<B: IoBufMut> ReadExact<B> {
-    /// Whether an `O_DIRECT` read ended within a block: that is where the file does, and a further round there would
-    /// not be aligned.
-    fn ends_at_the_end(&self, result: &io::Result<Success>) -> bool {
-        let done = self.all.all_done(result) as u64;
-        result.as_ref().is_ok_and(|s| s.ended == Ended::Itself) && !self.alignment.fits(done)
-    }
-}
-
 // SAFETY: the entry points at that part of `buf`'s room which earlier rounds have not filled; the `IoBufMut`
 // contract keeps it in place.
 unsafe impl<B: IoBufMut> Operation for ReadExact<B> {
@@ -315,7 +305,7 @@ unsafe impl<B: IoBufMut> Operation for ReadExact<B> {
     }
 
     fn goes_on(&mut self, result: &io::Result<Success>) -> bool {
-        !self.ends_at_the_end(result) && self.all.goes_on(result)
+        self.all.goes_on(result)
     }
 
     fn landed(&mut self, result: &io::Result<Success>, origin: Origin<'_>) {
@@ -323,17 +313,7 @@ unsafe impl<B: IoBufMut> Operation for ReadExact<B> {
     }
 
     fn complete(self, result: io::Result<Success>) -> Self::Output {
-        let end = self
-            .ends_at_the_end(&result)
-            .then(|| self.all.all_done(&result));
-        let (outcome, buf) = self.all.complete(result);
-        match end {
-            Some(done) => {
-                let eof = io::ErrorKind::UnexpectedEof.into();
-                (Err(Partial::after(done, eof)), buf)
-            }
-            None => (outcome, buf),
-        }
+        self.all.complete(result)
     }
 
     fn discard(self, result: io::Result<Success>, origin: Origin<'_>) {

@@ -32,6 +32,7 @@ spec! {
     i2_what_has_no_fallback_names_its_opcode_and_the_kernel_that_has_it;
     i2_operations_on_paths_name_what_is_missing;
     i2_in_a_chain_a_missing_opcode_refuses_the_whole_chain;
+    i2_a_files_length_is_set_on_the_pool_without_its_opcode;
     i3_outside_a_runtime_a_panic_says_which_call_and_what_to_write;
     i3_the_try_forms_say_so_without_a_panic;
     i4_a_nested_block_on_says_so_and_the_outer_goes_on;
@@ -287,6 +288,20 @@ fn i2_operations_on_paths_name_what_is_missing(ring: Ring) {
         let (set, _) = Op::on(&ours, op::FsetXattr::new(name, [7; 1], 0).unwrap()).await;
         assert_unsupported(set, "IORING_OP_FSETXATTR", "Linux 5.19");
         assert_eq!(metrics().staged, before);
+    });
+}
+
+fn i2_a_files_length_is_set_on_the_pool_without_its_opcode(ring: Ring) {
+    without(ring, &[IoringOp::Ftruncate]).block_on(async {
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let path = dir.path().join("file");
+        let file = runtime::fs::File::create(&path).await.unwrap();
+        file.set_len(10).await.unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), [0; 10]);
+        // Errors are those of the call.
+        let reader = runtime::fs::File::from_std(File::open(&path).unwrap()).unwrap();
+        let error = reader.set_len(1).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
     });
 }
 
