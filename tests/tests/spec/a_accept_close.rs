@@ -4,7 +4,8 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -12,8 +13,8 @@ use std::time::{Duration, Instant};
 use annulet_tests::{
     Ring, closed_elsewhere, fds, metrics, poll_now, skip, spec, submitted, until, within_a_turn,
 };
-use runtime::net::{TcpListener, TcpStream};
-use runtime::{Fd, Op, is_cancelled, op};
+use runtime::is_cancelled;
+use runtime::net::{TcpListener, TcpStream, UnixListener};
 use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::io::{FdFlags, fcntl_getfd};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
@@ -176,8 +177,8 @@ impl Drop for SocketPath {
 
 async fn a4_a_waiting_unix_client_is_accepted_at_once_and_its_name_is_right(ring: Ring) {
     let server = SocketPath::new(ring, "server");
-    let listener = Fd::new(UnixListener::bind(&server.0).unwrap().into());
-    let accept = || within_a_turn(Op::on(&listener, op::Accept::new()));
+    let listener = UnixListener::bind(&server.0).await.unwrap();
+    let accept = || within_a_turn(listener.accept());
     let connect = |name: Option<SocketAddrUnix>| {
         let socket =
             rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).expect("a socket");
@@ -191,18 +192,18 @@ async fn a4_a_waiting_unix_client_is_accepted_at_once_and_its_name_is_right(ring
 
     let _unnamed = connect(None);
     let (_, peer) = accept().await.unwrap();
-    assert!(peer.unwrap().is_unnamed());
+    assert!(peer.is_unnamed());
 
     let name = SocketPath::new(ring, "client");
     let _named = connect(Some(SocketAddrUnix::new(&name.0).unwrap()));
     let (_, peer) = accept().await.unwrap();
-    assert_eq!(peer.unwrap().as_pathname(), Some(&*name.0));
+    assert_eq!(peer.as_pathname(), Some(&*name.0));
 
     let name = format!("annulet a4 {} {}", ring.name, std::process::id());
     let name = name.as_bytes();
     let _abstract = connect(Some(SocketAddrUnix::new_abstract_name(name).unwrap()));
     let (_, peer) = accept().await.unwrap();
-    assert_eq!(peer.unwrap().as_abstract_namespace(), Some(name));
+    assert_eq!(peer.as_abstract_name(), Some(name));
 }
 
 async fn a5_what_is_accepted_is_close_on_exec(_: Ring) {

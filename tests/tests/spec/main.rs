@@ -13,5 +13,6 @@ mod h_buffers;
 mod i_refusals;
 mod net_connect;
 mod net_udp;
+mod net_unix;
 mod processes;
 mod signals;
