@@ -5,9 +5,9 @@
 //! cargo run --release --example serve -- target/doc --listen 0.0.0.0:80
 //! ```
 //!
-//! `GET` and `HEAD`, connections kept alive, ranges, conditional requests, an index, types by name. No request leads out
-//! of the directory: the kernel resolves each path beneath it (`openat2(2)`), symbolic links and all. Ctrl-C ends it in
-//! good order: what is on its way is sent first.
+//! `GET` and `HEAD`, connections kept alive, ranges, conditional requests, an index, types by name. No request
+//! leads out of the directory: the kernel resolves each path beneath it (`openat2(2)`), symbolic links and all.
+//! Ctrl-C ends it in good order: what is on its way is sent first.
 //!
 //! `request.rs` understands what is asked, `files.rs` finds it, `response.rs` writes the answer, `server.rs` holds it
 //! together.

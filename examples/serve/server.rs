@@ -1,4 +1,5 @@
-//! The server: one task accepts, and spawns another for each connection. Closing the listener is all it takes to end it.
+//! The server: one task accepts, and spawns another for each connection. Closing the listener is all it takes to
+//! end it.
 
 use std::cell::Cell;
 use std::io;

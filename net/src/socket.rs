@@ -1,4 +1,7 @@
 //! A socket of any kind: for what has no type of its own here, and for options that must be set before it is one.
+//! What it can become is in `typed`.
+
+mod typed;
 
 use std::fmt;
 use std::io;
@@ -13,16 +16,15 @@ use annulet_driver::{Close, Fd, IoBuf, IoBufMut, IoVectoredBuf, IoVectoredBufMut
 use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
 
 use crate::accept::Accept;
-use crate::connection::Connection;
 use crate::limit::Limit;
 use crate::options::{mind_linger, with_socket};
-use crate::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixSeqpacket, UnixStream};
 
 /// A socket of any domain, type and protocol (`socket(2)`): raw, packet, netlink, vsock, and those that have a type
 /// of their own.
 ///
 /// Addresses are [`SockAddr`]s. Options are all those of `socket2`: see [`options`](Socket::options). Sends and
-/// receives follow one another in the order they were called; what a dropped receive or accept brings goes to the next.
+/// receives follow one another in the order they were called; what a dropped receive or accept brings goes to the
+/// next.
 ///
 /// Dropping the socket closes it in the background; [`close`](Socket::close) tells when that is done.
 ///
@@ -65,8 +67,8 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// What `socket(2)` reports: `PermissionDenied` for raw and packet sockets without `CAP_NET_RAW`, `EAFNOSUPPORT` and
-    /// `EPROTONOSUPPORT` for what the kernel does not have, `EMFILE` when out of descriptors.
+    /// What `socket(2)` reports: `PermissionDenied` for raw and packet sockets without `CAP_NET_RAW`,
+    /// `EAFNOSUPPORT` and `EPROTONOSUPPORT` for what the kernel does not have, `EMFILE` when out of descriptors.
     ///
     /// # Cancel safety
     ///
@@ -220,9 +222,9 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// What `recvmsg(2)` reports. `TimedOut` past [`set_read_timeout`](Socket::set_read_timeout) or the operation's own
-    /// [`timeout`](Op::timeout). [Cancelled](annulet_driver::is_cancelled) if the socket is closed meanwhile, `EBADF` if
-    /// it was before.
+    /// What `recvmsg(2)` reports. `TimedOut` past [`set_read_timeout`](Socket::set_read_timeout) or the
+    /// operation's own [`timeout`](Op::timeout). [Cancelled](annulet_driver::is_cancelled) if the socket is closed
+    /// meanwhile, `EBADF` if it was before.
     ///
     /// # Cancel safety
     ///
@@ -248,7 +250,8 @@ impl Socket {
         self.receiving(Recv::with_flags(buf, flags))
     }
 
-    /// Receives from a stream until the buffer's room is full; see [`TcpStream::read_exact`].
+    /// Receives from a stream until the buffer's room is full; see
+    /// [`TcpStream::read_exact`](crate::TcpStream::read_exact).
     pub fn read_exact<B: IoBufMut>(&self, buf: B) -> Op<RecvExact<B>> {
         self.receiving(RecvExact::new(buf))
     }
@@ -264,8 +267,8 @@ impl Socket {
         self.receiving(RecvMsg::new(bufs, flags).with_control(control_room))
     }
 
-    /// Sends the buffer's initialised bytes to the peer the socket is connected to: as a message, or what a stream takes
-    /// of them.
+    /// Sends the buffer's initialised bytes to the peer the socket is connected to: as a message, or what a stream
+    /// takes of them.
     ///
     /// Goes through the ring: `IORING_OP_SENDMSG`, Linux 5.3. Never raises `SIGPIPE`.
     ///
@@ -287,13 +290,13 @@ impl Socket {
         self.sending(SendTo::new(buf, Some(addr.clone()), 0))
     }
 
-    /// Sends all of the buffer down a stream; see [`TcpStream::write_all`].
+    /// Sends all of the buffer down a stream; see [`TcpStream::write_all`](crate::TcpStream::write_all).
     pub fn write_all<B: IoBuf>(&self, buf: B) -> Op<SendAll<B>> {
         self.sending(SendAll::new(buf))
     }
 
-    /// As [`send`](Socket::send) and [`send_to`](Socket::send_to): the bytes of several buffers, with control data and
-    /// `MSG_*` flags as `sendmsg(2)` has them.
+    /// As [`send`](Socket::send) and [`send_to`](Socket::send_to): the bytes of several buffers, with control data
+    /// and `MSG_*` flags as `sendmsg(2)` has them.
     pub fn send_msg<B: IoVectoredBuf>(
         &self,
         bufs: B,
@@ -312,7 +315,7 @@ impl Socket {
         Op::on(&self.fd, op).maybe_timeout(self.write_limit.load())
     }
 
-    /// Limits how long each receive may take; see [`TcpStream::set_read_timeout`].
+    /// Limits how long each receive may take; see [`TcpStream::set_read_timeout`](crate::TcpStream::set_read_timeout).
     ///
     /// # Errors
     ///
@@ -321,7 +324,7 @@ impl Socket {
         self.read_limit.store(limit)
     }
 
-    /// Limits how long each send may take; see [`TcpStream::set_write_timeout`].
+    /// Limits how long each send may take; see [`TcpStream::set_write_timeout`](crate::TcpStream::set_write_timeout).
     ///
     /// # Errors
     ///
@@ -330,12 +333,12 @@ impl Socket {
         self.write_limit.store(limit)
     }
 
-    /// Ends one direction of the connection, or both; see [`TcpStream::shutdown`].
+    /// Ends one direction of the connection, or both; see [`TcpStream::shutdown`](crate::TcpStream::shutdown).
     pub fn shutdown(&self, how: Shutdown) -> Op<op::Shutdown> {
         Op::on(&self.fd, op::Shutdown::new(how))
     }
 
-    /// Ends every operation in flight, then closes the socket; see [`TcpStream::close`].
+    /// Ends every operation in flight, then closes the socket; see [`TcpStream::close`](crate::TcpStream::close).
     pub fn close(&self) -> Close {
         self.fd.close()
     }
@@ -356,115 +359,6 @@ impl Socket {
     /// `NotConnected` if there is none; `EBADF` if the socket is closed.
     pub fn peer_addr(&self) -> io::Result<SockAddr> {
         with_socket(&self.fd, |socket| socket.peer_addr())
-    }
-}
-
-/// What a socket can become: with its time limits, and with what dropped receives brought.
-macro_rules! becomes {
-    ($($(#[$doc:meta])* $name:ident: $handle:ident, $domain:expr, $kind:expr;)*) => {
-        impl Socket {$(
-            $(#[$doc])*
-            ///
-            /// # Errors
-            ///
-            /// `InvalidInput` if it is of another domain or type: then it is closed.
-            pub fn $name(self) -> io::Result<$handle> {
-                self.must_be(&$domain, $kind)?;
-                let handle = <$handle as Connection>::adopt(self.fd, true);
-                handle.set_read_timeout(self.read_limit.load())?;
-                handle.set_write_timeout(self.write_limit.load())?;
-                Ok(handle)
-            }
-        )*}
-    };
-}
-
-const IP: [Domain; 2] = [Domain::IPV4, Domain::IPV6];
-const UNIX: [Domain; 1] = [Domain::UNIX];
-
-becomes! {
-    /// The stream of a TCP socket that is connected.
-    into_tcp_stream: TcpStream, IP, Type::STREAM;
-    /// A datagram socket of IPv4 or IPv6 as a handle of its own.
-    into_udp_socket: UdpSocket, IP, Type::DGRAM;
-    /// The stream of a unix socket that is connected.
-    into_unix_stream: UnixStream, UNIX, Type::STREAM;
-    /// A datagram socket of the unix domain as a handle of its own.
-    into_unix_datagram: UnixDatagram, UNIX, Type::DGRAM;
-    /// A connected socket of the unix domain with messages in sequence as a handle of its own.
-    into_unix_seqpacket: UnixSeqpacket, UNIX, Type::SEQPACKET;
-}
-
-impl Socket {
-    /// The listener of a TCP socket that listens.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` if it is of another domain or type: then it is closed.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # fn main() -> std::io::Result<()> { runtime::Runtime::new()?.block_on(async {
-    /// use runtime::net::{Domain, Socket, TcpStream, Type};
-    ///
-    /// let socket = Socket::new(Domain::IPV4, Type::STREAM, None).await?;
-    /// let addr: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
-    /// socket.bind(&addr.into()).await?;
-    /// socket.listen(16).await?;
-    /// let listener = socket.into_tcp_listener()?;
-    /// let client = TcpStream::connect(listener.local_addr()?).await?;
-    /// # drop(client);
-    /// # Ok(()) }) }
-    /// ```
-    pub fn into_tcp_listener(self) -> io::Result<TcpListener> {
-        self.must_be(&IP, Type::STREAM)?;
-        Ok(TcpListener::new(self.fd))
-    }
-
-    fn must_be(&self, domains: &[Domain], kind: Type) -> io::Result<()> {
-        let (domain, its_kind) = with_socket(&self.fd, |s| Ok((s.domain()?, s.r#type()?)))?;
-        if domains.contains(&domain) && its_kind == kind {
-            return Ok(());
-        }
-        let what =
-            format!("a socket of {domain:?}, {its_kind:?} is not one of {domains:?}, {kind:?}");
-        Err(io::Error::new(io::ErrorKind::InvalidInput, what))
-    }
-}
-
-impl Connection for Socket {
-    type Addr = SockAddr;
-
-    fn adopt(socket: Fd, may_linger: bool) -> Socket {
-        if may_linger {
-            // What is no socket says so when it is used.
-            let _ = mind_linger(&socket);
-        }
-        Socket::of(socket)
-    }
-
-    fn addr(addr: &SockAddr) -> io::Result<SockAddr> {
-        Ok(addr.clone())
-    }
-
-    fn fd(&self) -> &Fd {
-        &self.fd
-    }
-
-    fn read_limit(&self) -> Option<Duration> {
-        self.read_limit.load()
-    }
-
-    fn write_limit(&self) -> Option<Duration> {
-        self.write_limit.load()
-    }
-}
-
-impl From<OwnedFd> for Socket {
-    /// Takes over a socket, blocking or not.
-    fn from(fd: OwnedFd) -> Socket {
-        <Socket as Connection>::adopt(Fd::new(fd), true)
     }
 }
 

@@ -16,7 +16,8 @@ impl TcpStream {
     /// closed.
     ///
     /// The future takes a time limit ([`timeout`](Connecting::timeout)) or a cancel token
-    /// ([`cancel_with`](Connecting::cancel_with)). For options that must be set before see [`TcpSocket::connect`](super::TcpSocket::connect).
+    /// ([`cancel_with`](Connecting::cancel_with)). For options that must be set before see
+    /// [`TcpSocket::connect`](super::TcpSocket::connect).
     ///
     /// Goes through the ring: `IORING_OP_SOCKET`, Linux 5.19 (before that the plain system call), and
     /// `IORING_OP_CONNECT`, Linux 5.5. Names are looked up on the thread pool.
@@ -24,9 +25,9 @@ impl TcpStream {
     /// # Errors
     ///
     /// What `socket(2)` and `connect(2)` report: `ConnectionRefused`, `HostUnreachable`, `TimedOut` (after the
-    /// kernel's own patience of about two minutes, or the time limit). If several addresses fail, the kind of the last
-    /// error, which holds a [`ConnectError`](super::ConnectError) with all of them. `InvalidInput` if there is no
-    /// address. What the look-up of a name reports.
+    /// kernel's own patience of about two minutes, or the time limit). If several addresses fail, the kind of the
+    /// last error, which holds a [`ConnectError`](super::ConnectError) with all of them. `InvalidInput` if there
+    /// is no address. What the look-up of a name reports.
     ///
     /// # Cancel safety
     ///
@@ -51,7 +52,8 @@ impl TcpStream {
         Connecting::to(addr.resolve())
     }
 
-    /// As [`connect`](TcpStream::connect) with a [`timeout`](Connecting::timeout), which must not be zero, as in `std`.
+    /// As [`connect`](TcpStream::connect) with a [`timeout`](Connecting::timeout), which must not be zero, as in
+    /// `std`.
     ///
     /// # Errors
     ///

@@ -11,7 +11,8 @@ impl UdpSocket {
     /// Limits how long each receive may take that is called from now on; `None`, the default, is no limit.
     ///
     /// One that takes longer fails with [`TimedOut`](io::ErrorKind::TimedOut) and loses nothing. An operation's own
-    /// [`timeout`](annulet_driver::Op::timeout) goes before it. The limit is this handle's: the kernel does not know it.
+    /// [`timeout`](annulet_driver::Op::timeout) goes before it. The limit is this handle's: the kernel does not
+    /// know it.
     ///
     /// # Errors
     ///
@@ -61,8 +62,8 @@ impl UdpSocket {
         Ok(self.write_limit.load())
     }
 
-    /// Joins the IPv4 group `group` on the device with the address `interface`; an unspecified one leaves the choice to
-    /// the kernel (`IP_ADD_MEMBERSHIP`).
+    /// Joins the IPv4 group `group` on the device with the address `interface`; an unspecified one leaves the
+    /// choice to the kernel (`IP_ADD_MEMBERSHIP`).
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! Many datagrams in one call: what the kernel, or the network device, cuts out of one buffer (GSO, `UDP_SEGMENT`), and
-//! what it puts together into one (GRO, `UDP_GRO`).
+//! Many datagrams in one call: what the kernel, or the network device, cuts out of one buffer (GSO,
+//! `UDP_SEGMENT`), and what it puts together into one (GRO, `UDP_GRO`).
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,7 +16,8 @@ use super::UdpSocket;
 /// The kernel tells the segments' size as an `int`.
 const ROOM: usize = Control::room(size_of::<i32>());
 
-/// What [`UdpSocket::recv_batch`] received: one datagram, or several of one sender, one after the other in the buffer.
+/// What [`UdpSocket::recv_batch`] received: one datagram, or several of one sender, one after the other in the
+/// buffer.
 ///
 /// All are of the same size, but for the last, which may be smaller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,8 +108,9 @@ impl UdpSocket {
     ///
     /// # Cancel safety
     ///
-    /// As [`recv`](UdpSocket::recv): no datagram is lost. But a batch that a dropped receive brought is given to another
-    /// kind of receive as one datagram, unless that is a [`recv_msg`](UdpSocket::recv_msg) with room for control data.
+    /// As [`recv`](UdpSocket::recv): no datagram is lost. But a batch that a dropped receive brought is given to
+    /// another kind of receive as one datagram, unless that is a [`recv_msg`](UdpSocket::recv_msg) with room for
+    /// control data.
     ///
     /// # Examples
     ///
@@ -145,9 +147,9 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// As [`send`](UdpSocket::send); `EIO` if the network device cannot compute checksums, `InvalidInput` or `EMSGSIZE` for
-    /// more datagrams than the kernel takes at once or a `size` beyond what the way there carries in one packet. Then send
-    /// each by itself.
+    /// As [`send`](UdpSocket::send); `EIO` if the network device cannot compute checksums, `InvalidInput` or
+    /// `EMSGSIZE` for more datagrams than the kernel takes at once or a `size` beyond what the way there carries
+    /// in one packet. Then send each by itself.
     ///
     /// # Cancel safety
     ///
@@ -187,7 +189,8 @@ impl UdpSocket {
     }
 
     /// Whether the kernel may put datagrams of one sender, of one size, together (`UDP_GRO`): receive them by
-    /// [`recv_batch`](UdpSocket::recv_batch) then, and with nothing else, as only that tells them apart. Off by default.
+    /// [`recv_batch`](UdpSocket::recv_batch) then, and with nothing else, as only that tells them apart. Off by
+    /// default.
     ///
     /// # Errors
     ///

@@ -18,8 +18,8 @@ const PEEK: i32 = rustix::net::RecvFlags::PEEK.bits().cast_signed();
 /// A UDP socket.
 ///
 /// All methods take `&self`: sending and receiving go on side by side, from one task or several, on one thread or
-/// several. Receives follow one another in the order they were called, and so do sends. They return [`Op`], which takes a
-/// time limit ([`Op::timeout`]) or a cancel token ([`Op::cancel_with`]) and can be a member of a
+/// several. Receives follow one another in the order they were called, and so do sends. They return [`Op`], which
+/// takes a time limit ([`Op::timeout`]) or a cancel token ([`Op::cancel_with`]) and can be a member of a
 /// [chain](annulet_driver::chain()).
 ///
 /// A datagram is received whole or cut to the buffer's room; the rest of it is lost, as UDP has it. A receive whose
@@ -107,8 +107,8 @@ impl UdpSocket {
         Ok(socket)
     }
 
-    /// Fixes the peer: [`send`](UdpSocket::send) goes to it, and only its datagrams are received. Of several addresses
-    /// the first to which there is a route.
+    /// Fixes the peer: [`send`](UdpSocket::send) goes to it, and only its datagrams are received. Of several
+    /// addresses the first to which there is a route.
     ///
     /// Goes through the ring: `IORING_OP_CONNECT`, Linux 5.5. It sends nothing and waits for nothing.
     ///
@@ -241,13 +241,14 @@ impl UdpSocket {
     /// # Errors
     ///
     /// What `recv(2)` reports: `ConnectionRefused` if a datagram sent before found no one (connected sockets only).
-    /// `TimedOut` past [`set_read_timeout`](UdpSocket::set_read_timeout) or the operation's own [`timeout`](Op::timeout).
-    /// [Cancelled](annulet_driver::is_cancelled) if the socket is closed meanwhile, `EBADF` if it was before.
+    /// `TimedOut` past [`set_read_timeout`](UdpSocket::set_read_timeout) or the operation's own
+    /// [`timeout`](Op::timeout). [Cancelled](annulet_driver::is_cancelled) if the socket is closed meanwhile,
+    /// `EBADF` if it was before.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses no datagram: the one it receives goes to the next receive, with the bytes the dropped
-    /// one had room for. The buffer is lost.
+    /// Dropping the future loses no datagram: the one it receives goes to the next receive, with the bytes the
+    /// dropped one had room for. The buffer is lost.
     ///
     /// # Panics
     ///
