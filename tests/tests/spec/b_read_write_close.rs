@@ -45,12 +45,14 @@ spec! {
     async b16_a_fifo_opened_at_both_ends_carries_all_and_blocks_nobody;
     async b16_the_blocked_opening_of_a_fifo_can_be_given_up;
     async b17_reads_and_writes_of_a_file_are_preads_and_reads;
+    async b17_a_file_reads_and_writes_at_offsets_beside_its_cursor;
     b18_a_close_from_another_thread_ends_the_read_here;
     b18_so_does_one_from_a_thread_with_a_ring_of_its_own;
     b19_a_descriptor_idle_here_works_on_another_threads_ring;
     b19_and_when_the_first_ring_is_gone;
     async b20_a_listener_and_a_stream_become_stds_and_come_back;
     async b20_a_pipe_and_a_file_become_stds_and_come_back;
+    async b20_an_open_file_becomes_stds_and_comes_back_with_its_cursor;
 }
 
 async fn tcp_pair() -> (TcpStream, TcpStream) {
@@ -735,6 +737,32 @@ async fn b17_reads_and_writes_of_a_file_are_preads_and_reads(ring: Ring) {
     assert_eq!(now, expected);
 }
 
+async fn b17_a_file_reads_and_writes_at_offsets_beside_its_cursor(ring: Ring) {
+    let path = TargetPath::new(ring, "b17-file");
+    let content: Vec<u8> = (0..20_000u32).map(|n| (n % 251) as u8).collect();
+    std::fs::write(&path.0, &content).unwrap();
+    let file = runtime::fs::File::open(&path.0).await.unwrap();
+    let (mut at_cursor, mut position) = (Vec::new(), 0);
+    for (turn, size) in [1, 4096, 7, 0x4000, 100].into_iter().enumerate() {
+        // Beside it, in any order, and dropped in between.
+        let elsewhere = file.read_at(vec![0; size], 20_000 - size as u64);
+        let mut dropped = file.read(vec![0; size]);
+        assert!(poll_now(&mut dropped).await.is_pending());
+        if turn % 2 == 0 {
+            submitted().await;
+        }
+        drop(dropped);
+        let (got, bytes) = elsewhere.await;
+        assert_eq!(got.unwrap(), size);
+        assert!(bytes == content[20_000 - size..]);
+        let (got, bytes) = file.read(vec![0; size]).await;
+        position += got.unwrap() as u64;
+        assert_eq!(file.stream_position().await.unwrap(), position);
+        at_cursor.extend(bytes);
+    }
+    assert!(at_cursor == content);
+}
+
 /// A read blocked here that `close`, elsewhere, ends.
 fn ended_from_elsewhere(ring: Ring, close: fn(Ring, Arc<Fd>)) {
     ring.runtime().block_on(async {
@@ -937,4 +965,28 @@ async fn b20_a_pipe_and_a_file_become_stds_and_come_back(ring: Ring) {
     gone.unwrap();
     let again: io::Result<_> = file.reclaim().await;
     assert_eq!(again.unwrap_err().raw_os_error(), Some(libc::EBADF));
+}
+
+async fn b20_an_open_file_becomes_stds_and_comes_back_with_its_cursor(ring: Ring) {
+    let path = TargetPath::new(ring, "b20-file");
+    std::fs::write(&path.0, "0123456789").unwrap();
+    let mut options = runtime::fs::File::options();
+    let file = options.read(true).write(true).open(&path.0).await.unwrap();
+    assert_eq!(file.read([0; 2]).await.1, *b"01");
+    for submit in [false, true] {
+        let mut dropped = file.read([0; 8]);
+        assert!(poll_now(&mut dropped).await.is_pending());
+        if submit {
+            submitted().await;
+        }
+        drop(dropped);
+    }
+    let mut std = file.into_std().await.unwrap();
+    let mut three = [0; 3];
+    std.read_exact(&mut three).unwrap();
+    assert_eq!(&three, b"234");
+    std.write_all(b"std").unwrap();
+    let file = runtime::fs::File::from_std(std).unwrap();
+    assert_eq!(file.read([0; 8]).await.1[..2], *b"89");
+    assert_eq!(std::fs::read(&path.0).unwrap(), b"01234std89");
 }

@@ -13,6 +13,7 @@ spec! {
     async h5_a_short_vectored_read_fills_them_as_far_as_it_goes;
     async h5_a_short_vectored_write_goes_on_where_it_stopped;
     async h5_vectored_reads_and_writes_of_a_file_advance_its_position;
+    async h5_vectored_reads_and_writes_at_the_cursor_advance_it_by_what_they_did;
     async h5_any_number_of_buffers_goes_through;
     async h5_a_vectored_message_goes_through;
     async h5_a_dropped_vectored_read_leaves_its_bytes_to_the_next;
@@ -112,6 +113,33 @@ async fn h5_vectored_reads_and_writes_of_a_file_advance_its_position(ring: Ring)
     assert_eq!(read.unwrap(), 0);
     assert_eq!(std::fs::read(&path).unwrap(), content);
     std::fs::remove_file(path).unwrap();
+}
+
+async fn h5_vectored_reads_and_writes_at_the_cursor_advance_it_by_what_they_did(_: Ring) {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = dir.path().join("file");
+    let file = runtime::fs::File::create_new(&path).await.unwrap();
+    let content: Vec<u8> = (0..10u8).collect();
+    let parts = [content[..3].to_vec(), Vec::new(), content[3..7].to_vec()];
+    assert_eq!(file.write_vectored(parts).await.0.unwrap(), 7);
+    // Elsewhere: the cursor stays.
+    let parts = ([7u8; 1], [8u8; 1], [9u8; 1]);
+    assert_eq!(file.write_vectored_at(parts, 7).await.0.unwrap(), 3);
+    assert_eq!(file.stream_position().await.unwrap(), 7);
+    let (read, parts) = file.read_vectored_at([[0u8; 4]; 2], 1).await;
+    assert_eq!((read.unwrap(), parts.concat()), (8, content[1..9].to_vec()));
+    // Three are left, and the read is short; one that is dropped takes none of them.
+    let mut dropped = file.read_vectored([vec![0; 2], vec![0; 2]]);
+    assert!(poll_now(&mut dropped).await.is_pending());
+    drop(dropped);
+    let (read, parts) = file.read_vectored([vec![0; 2], vec![0; 2]]).await;
+    assert_eq!((read.unwrap(), parts.concat()), (3, content[7..].to_vec()));
+    assert_eq!(file.stream_position().await.unwrap(), 10);
+    assert_eq!(std::fs::read(&path).unwrap(), content);
+    // More than the kernel takes at once: short, as in the standard library.
+    let parts: Vec<[u8; 1]> = (0..1500).map(|n: usize| [n as u8]).collect();
+    assert_eq!(file.write_vectored(parts).await.0.unwrap(), 1024);
+    assert_eq!(file.stream_position().await.unwrap(), 1034);
 }
 
 /// More than live in the operation itself, and more than the kernel takes at once (`IOV_MAX`, 1024): then it is
