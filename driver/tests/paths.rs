@@ -131,6 +131,43 @@ fn renames_and_links_mind_their_flags() {
 }
 
 #[test]
+fn what_goes_to_another_directory_goes_there_and_keeps_it_open_meanwhile() {
+    run(|_| async {
+        let (here, there) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        let (from, to) = (open(&here), open(&there));
+        fs::write(here.path().join("a"), "a").unwrap();
+        let link = LinkAt::new(&path("a"), &path("linked"), 0).unwrap();
+        Op::on(&from, link.to_dir(&to)).await.unwrap();
+        let rename = RenameAt::new(&path("a"), &path("renamed"), 0).unwrap();
+        Op::on(&from, rename.to_dir(&to)).await.unwrap();
+        assert!(names(here.path()).is_empty());
+        assert_eq!(names(there.path()), ["linked", "renamed"]);
+        // From where the process is, and without a name.
+        let on = there.path().join("linked");
+        let rename = RenameAt::new(&on, &path("again"), 0).unwrap();
+        Op::new(rename.to_dir(&from)).await.unwrap();
+        let flags = libc::O_TMPFILE | libc::O_RDWR;
+        let opened = Op::new(OpenAt::new(here.path(), flags, 0o600).unwrap()).await;
+        let link = LinkAt::open_file(&path("named")).unwrap().to_dir(&from);
+        Op::on(&Fd::new(opened.unwrap()), link).await.unwrap();
+        assert_eq!(names(here.path()), ["again", "named"]);
+
+        let rename = RenameAt::new(&path("again"), &path("once-more"), 0).unwrap();
+        let mut rename = Op::on(&from, rename.to_dir(&to));
+        assert!(poll_once(&mut rename).is_pending());
+        to.close().await.unwrap();
+        let moved = names(there.path()).contains(&"once-more".to_owned());
+        match poll_once(&mut rename) {
+            std::task::Poll::Ready(result) => assert_eq!(result.is_ok(), moved),
+            std::task::Poll::Pending => panic!("the close did not wait"),
+        }
+        let rename = RenameAt::new(&path("named"), &path("x"), 0).unwrap();
+        let error = Op::on(&from, rename.to_dir(&to)).await.unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EBADF));
+    });
+}
+
+#[test]
 fn a_file_without_a_name_is_given_one() {
     run(|_| async {
         let temp = TempDir::new().unwrap();

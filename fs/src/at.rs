@@ -12,7 +12,7 @@ use std::sync::Arc;
 use annulet_driver::op::{LinkAt, MkdirAt, OpenAt, Operation, RenameAt, SymlinkAt, UnlinkAt};
 use annulet_driver::{Driver, Fd, Op};
 use blocking::unblock;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
 /// The working directory, or an open one.
 #[derive(Clone, Copy, Debug)]
@@ -109,24 +109,54 @@ impl<'a> At<'a> {
         .await
     }
 
-    /// Both paths are relative to the same directory.
-    pub(crate) async fn link(self, from: &Path, to: &Path) -> io::Result<()> {
+    /// From here to there.
+    pub(crate) async fn link(self, from: &Path, there: At<'_>, to: &Path) -> io::Result<()> {
         let op = LinkAt::new(from, to, 0)?;
+        let op = match self.leads_to(there) {
+            Some(dir) => op.to_dir(dir),
+            None => op,
+        };
         self.run(op, || {
             let (from, to) = (from.to_owned(), to.to_owned());
-            move |at| Ok(rustix::fs::linkat(at, from, at, to, AtFlags::empty())?)
+            let flags = AtFlags::empty();
+            there.then(move |at, to_at| Ok(rustix::fs::linkat(at, from, to_at, to, flags)?))
         })
         .await
     }
 
-    /// Both paths are relative to the same directory.
-    pub(crate) async fn rename(self, from: &Path, to: &Path, flags: RenameFlags) -> io::Result<()> {
-        let op = RenameAt::new(from, to, flags.bits())?;
+    /// From here to there.
+    pub(crate) async fn rename(self, from: &Path, there: At<'_>, to: &Path) -> io::Result<()> {
+        let op = RenameAt::new(from, to, 0)?;
+        let op = match self.leads_to(there) {
+            Some(dir) => op.to_dir(dir),
+            None => op,
+        };
         self.run(op, || {
             let (from, to) = (from.to_owned(), to.to_owned());
-            move |at| Ok(rustix::fs::renameat_with(at, from, at, to, flags)?)
+            there.then(move |at, to_at| Ok(rustix::fs::renameat(at, from, to_at, to)?))
         })
         .await
+    }
+
+    /// The other directory, if it is another.
+    fn leads_to<'b>(self, there: At<'b>) -> Option<&'b Fd> {
+        let same = match (self.0, there.0) {
+            (Some(here), Some(there)) => Arc::ptr_eq(here, there),
+            (here, there) => here.is_none() && there.is_none(),
+        };
+        there.fd().filter(|_| !same)
+    }
+
+    /// A call for the thread pool that is given this directory as its second.
+    fn then<R, F>(self, call: F) -> impl FnOnce(BorrowedFd<'_>) -> io::Result<R> + use<R, F>
+    where
+        F: FnOnce(BorrowedFd<'_>, BorrowedFd<'_>) -> io::Result<R>,
+    {
+        let dir = self.0.cloned();
+        move |at| match dir {
+            Some(dir) => dir.with(|there| call(at, there)),
+            None => call(at, CWD),
+        }
     }
 
     pub(crate) async fn read_link(self, path: &Path) -> io::Result<PathBuf> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use annulet_driver::op::Fsync;
 use annulet_driver::{Close, Fd, Op};
-use rustix::fs::{AtFlags, OFlags, RenameFlags, ResolveFlags};
+use rustix::fs::{AtFlags, OFlags, ResolveFlags};
 
 use crate::at::At;
 use crate::create_dir::DirBuilder;
@@ -241,8 +241,6 @@ impl Dir {
     /// Gives `from`, in this directory, the name `to` in the directory `to_dir`, which may be this one; see
     /// [`rename`](crate::rename()).
     ///
-    /// Within one directory it goes through the ring; between two, on the thread pool.
-    ///
     /// # Errors
     ///
     /// As its.
@@ -252,20 +250,13 @@ impl Dir {
         to_dir: &Dir,
         to: impl AsRef<Path>,
     ) -> io::Result<()> {
-        let (from, to) = (from.as_ref(), to.as_ref());
-        if Arc::ptr_eq(&self.fd, &to_dir.fd) {
-            return self.at().rename(from, to, RenameFlags::empty()).await;
-        }
-        let (from, to_fd, to) = (from.to_owned(), to_dir.fd.clone(), to.to_owned());
         self.at()
-            .on_pool(move |at| to_fd.with(|to_at| Ok(rustix::fs::renameat(at, from, to_at, to)?)))
+            .rename(from.as_ref(), to_dir.at(), to.as_ref())
             .await
     }
 
     /// Gives `original`, in this directory, the further name `link` in the directory `link_dir`, which may be this one;
     /// see [`hard_link`](crate::hard_link).
-    ///
-    /// Within one directory it goes through the ring; between two, on the thread pool.
     ///
     /// # Errors
     ///
@@ -276,16 +267,8 @@ impl Dir {
         link_dir: &Dir,
         link: impl AsRef<Path>,
     ) -> io::Result<()> {
-        let (from, to) = (original.as_ref(), link.as_ref());
-        if Arc::ptr_eq(&self.fd, &link_dir.fd) {
-            return self.at().link(from, to).await;
-        }
-        let (from, to_fd, to) = (from.to_owned(), link_dir.fd.clone(), to.to_owned());
-        let flags = AtFlags::empty();
         self.at()
-            .on_pool(move |at| {
-                to_fd.with(|to_at| Ok(rustix::fs::linkat(at, from, to_at, to, flags)?))
-            })
+            .link(original.as_ref(), link_dir.at(), link.as_ref())
             .await
     }
 

@@ -38,7 +38,9 @@ use crate::at::At;
 /// # Ok(()) }) }
 /// ```
 pub async fn hard_link(original: impl AsRef<Path>, link: impl AsRef<Path>) -> io::Result<()> {
-    At::CWD.link(original.as_ref(), link.as_ref()).await
+    At::CWD
+        .link(original.as_ref(), At::CWD, link.as_ref())
+        .await
 }
 
 /// Creates a symbolic link at `link` that points at `original`, which need not be there.

@@ -3,8 +3,6 @@
 use std::io;
 use std::path::Path;
 
-use rustix::fs::RenameFlags;
-
 use crate::at::At;
 
 /// Gives a file or directory another name. A file that has that name already is replaced, in one step: who opens it
@@ -40,6 +38,5 @@ use crate::at::At;
 /// # Ok(()) }) }
 /// ```
 pub async fn rename(from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<()> {
-    let (from, to) = (from.as_ref(), to.as_ref());
-    At::CWD.rename(from, to, RenameFlags::empty()).await
+    At::CWD.rename(from.as_ref(), At::CWD, to.as_ref()).await
 }

@@ -5,8 +5,9 @@ use std::io::ErrorKind;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use runtime::Runtime;
 use runtime::fs::{Dir, DirBuilder, OpenOptions};
+use runtime::{Builder, Runtime};
+use rustix::io_uring::IoringOp;
 use tempfile::TempDir;
 
 fn block_on<F: Future>(f: impl FnOnce(TempDir) -> F) -> F::Output {
@@ -65,24 +66,34 @@ fn what_is_done_in_a_directory_is_done_there_wherever_it_has_been_moved() {
 
 #[test]
 fn files_go_from_one_directory_to_another() {
-    block_on(|temp| async move {
-        let on = |path: &str| temp.path().join(path);
-        for name in ["from", "to"] {
-            fs::create_dir(on(name)).unwrap();
-        }
-        let (from, to) = (Dir::open(on("from")).await, Dir::open(on("to")).await);
-        let (from, to) = (from.unwrap(), to.unwrap());
-        fs::write(on("from/a"), "content").unwrap();
-        from.hard_link("a", &to, "linked").await.unwrap();
-        from.rename("a", &to, "renamed").await.unwrap();
-        assert!(names(&from).await.is_empty());
-        assert_eq!(names(&to).await, ["linked", "renamed"]);
+    let lacking = [IoringOp::Renameat as u8, IoringOp::Linkat as u8];
+    for (way, runtime) in [
+        ("ring", Runtime::new().unwrap()),
+        ("pool", Builder::new().without(lacking).build().unwrap()),
+    ] {
+        let temp = TempDir::new().unwrap();
+        runtime.block_on(async {
+            let on = |path: &str| temp.path().join(path);
+            for name in ["from", "to"] {
+                fs::create_dir(on(name)).unwrap();
+            }
+            let (from, to) = (Dir::open(on("from")).await, Dir::open(on("to")).await);
+            let (from, to) = (from.unwrap(), to.unwrap());
+            let driver = runtime::Driver::try_current().unwrap();
+            let before = driver.metrics().staged;
+            fs::write(on("from/a"), "content").unwrap();
+            from.hard_link("a", &to, "linked").await.unwrap();
+            from.rename("a", &to, "renamed").await.unwrap();
+            assert_eq!(driver.metrics().staged >= before + 2, way == "ring");
+            assert!(names(&from).await.is_empty());
+            assert_eq!(names(&to).await, ["linked", "renamed"]);
 
-        let error = from.rename("a", &to, "b").await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::NotFound);
-        let error = to.hard_link("linked", &to, "renamed").await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::AlreadyExists);
-    });
+            let error = from.rename("a", &to, "b").await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NotFound);
+            let error = to.hard_link("linked", &to, "renamed").await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+        });
+    }
 }
 
 #[test]

@@ -68,7 +68,7 @@ fn attributes_are_set_read_listed_and_removed() {
         });
         let staged = runtime.driver().metrics().staged - before;
         // An opening, and all the reading and setting: twenty-five calls, six of which ask for more in a second one, and
-        // the four that find none.
+        // the three that find none.
         assert_eq!(staged >= 35, way == "ring", "{staged} by the {way}");
     }
 }
