@@ -13,7 +13,8 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use annulet_tests::{
-    Ring, metrics, poll_now, raise_usr1, spec, submitted, until, usr1_fd, within_a_turn,
+    Ring, driver, metrics, poll_now, raise_usr1, skip, spec, submitted, until, usr1_fd,
+    within_a_turn,
 };
 use runtime::io::{AsyncFd, Interest};
 use runtime::signal::unix::{SignalKind, signal};
@@ -56,6 +57,9 @@ spec! {
     e8_another_runtime_is_the_foreign_loop;
     e8_the_descriptor_is_readable_until_a_round_and_no_longer;
     e8_a_runtime_that_is_not_embedded_says_what_to_do on kernel;
+    async e8_an_epoll_set_is_changed_and_waited_for_through_the_ring;
+    async e8_an_epoll_set_is_watched_by_readiness;
+    e8_without_their_opcodes_a_set_is_changed_by_a_call_and_its_wait_refused;
     e9_a_descriptor_added_from_another_thread_in_mid_wait_is_told;
     alone async e10_a_signal_during_each_of_a_thousand_pipe_events_is_counted;
     alone e11_all_that_is_ready_runs_once_and_in_order;
@@ -63,6 +67,10 @@ spec! {
     async e1_ten_thousand_events_for_nobody_are_one_note;
     async e1_a_poll_that_a_full_queue_ends_is_armed_anew on tiny;
 }
+
+/// `IORING_OP_EPOLL_CTL` and `IORING_OP_EPOLL_WAIT`.
+const EPOLL_CTL: u8 = 29;
+const EPOLL_WAIT: u8 = 59;
 
 fn pair() -> (UnixStream, UnixStream) {
     let (ours, theirs) = UnixStream::pair().unwrap();
@@ -859,6 +867,93 @@ fn e8_a_runtime_that_is_not_embedded_says_what_to_do(ring: Ring) {
     let error = ring.runtime().wait_fd().unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::Unsupported);
     assert!(error.to_string().contains("embedded"), "{error}");
+}
+
+/// An epoll set with an eventfd in it, which is number 7.
+async fn epoll_set() -> (Fd, Arc<OwnedFd>) {
+    let set = Fd::new(epoll::create(epoll::CreateFlags::CLOEXEC).unwrap());
+    let counter = Arc::new(eventfd(0, EventfdFlags::NONBLOCK).unwrap());
+    let add = op::EpollCtl::add(counter.clone(), op::Events::READ, 7);
+    Op::on(&set, add).await.unwrap();
+    (set, counter)
+}
+
+async fn e8_an_epoll_set_is_changed_and_waited_for_through_the_ring(_: Ring) {
+    let (set, counter) = epoll_set().await;
+    if !driver().supports(EPOLL_WAIT) {
+        return skip("no IORING_OP_EPOLL_WAIT");
+    }
+    let add = op::EpollCtl::add(counter.clone(), op::Events::READ, 8);
+    let error = Op::on(&set, add).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+    let mut events = op::EpollEvents::with_capacity(4);
+    for _ in 0..10 {
+        let mut wait = Op::on(&set, op::EpollWait::new(events));
+        assert!(poll_now(&mut wait).await.is_pending());
+        submitted().await;
+        rustix::io::write(&counter, &1u64.to_ne_bytes()).unwrap();
+        let (count, got) = wait.await;
+        assert_eq!(count.unwrap(), 1);
+        assert_eq!(got.iter().collect::<Vec<_>>(), [(7, op::Events::READ)]);
+        rustix::io::read(&counter, &mut [0; 8]).unwrap();
+        events = got;
+    }
+    let wait = Op::on(&set, op::EpollWait::new(events)).timeout(Duration::from_millis(1));
+    let (result, events) = wait.await;
+    assert_eq!(result.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    assert_eq!(events.iter().count(), 0);
+    // One that is dropped takes no event with it: they are level-triggered here.
+    let mut dropped = Op::on(&set, op::EpollWait::new(events));
+    assert!(poll_now(&mut dropped).await.is_pending());
+    submitted().await;
+    drop(dropped);
+    rustix::io::write(&counter, &1u64.to_ne_bytes()).unwrap();
+    let modify = op::EpollCtl::modify(counter.clone(), op::Events::READ, 9);
+    Op::on(&set, modify).await.unwrap();
+    let wait = Op::on(&set, op::EpollWait::new(op::EpollEvents::with_capacity(1)));
+    assert_eq!(wait.await.1.iter().next(), Some((9, op::Events::READ)));
+    let delete = op::EpollCtl::delete(counter);
+    Op::on(&set, delete).await.unwrap();
+    let nothing = op::EpollWait::new(op::EpollEvents::with_capacity(0));
+    let error = Op::on(&set, nothing).await.0.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+}
+
+async fn e8_an_epoll_set_is_watched_by_readiness(_: Ring) {
+    let (set, counter) = epoll_set().await;
+    let set = AsyncFd::new(set);
+    for _ in 0..10 {
+        let mut wait = set.readable();
+        assert!(poll_now(&mut wait).await.is_pending());
+        submitted().await;
+        rustix::io::write(&counter, &1u64.to_ne_bytes()).unwrap();
+        let guard = wait.await.unwrap();
+        let mut events = [epoll::Event {
+            flags: epoll::EventFlags::empty(),
+            data: epoll::EventData::new_u64(0),
+        }];
+        let none = Some(&Timespec::default()).copied();
+        assert_eq!(
+            epoll::wait(guard.inner(), &mut events, none.as_ref()),
+            Ok(1)
+        );
+        assert_eq!({ events[0].data }.u64(), 7);
+        rustix::io::read(&counter, &mut [0; 8]).unwrap();
+    }
+}
+
+fn e8_without_their_opcodes_a_set_is_changed_by_a_call_and_its_wait_refused(ring: Ring) {
+    let builder = ring.builder().without([EPOLL_CTL, EPOLL_WAIT]);
+    builder.build().unwrap().block_on(async {
+        let (set, _counter) = epoll_set().await;
+        let events = op::EpollEvents::with_capacity(4);
+        let error = Op::on(&set, op::EpollWait::new(events))
+            .await
+            .0
+            .unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+        assert!(error.to_string().contains("6.15"), "{error}");
+    });
 }
 
 // --- E10, E11: signals among the rest ---------------------------------------------------------------
