@@ -15,8 +15,8 @@ use annulet_tests::{
     Ring, driver, fds, metrics, pipe, poll_once, skip, socket_pair, spec, submitted,
 };
 use runtime::buf::IoBufExt;
-use runtime::net::{TcpListener, TcpSocket, TcpStream};
-use runtime::{Fd, Handle, Op, Runtime, chain, is_cancelled, op};
+use runtime::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
+use runtime::{Fd, Handle, Op, Runtime, chain, fs, is_cancelled, op};
 use rustix::io_uring::IoringOp;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
@@ -39,6 +39,7 @@ spec! {
     async i5_buffers_without_room_or_bytes_are_refused_before_any_io;
     async i5_offsets_beyond_i64_are_refused_before_any_io;
     async i5_names_with_nul_are_refused_before_any_io;
+    async i5_paths_with_nul_are_refused_by_every_function_that_takes_one;
     async i5_times_of_zero_and_missing_addresses_are_refused_before_any_io;
 }
 
@@ -295,11 +296,11 @@ fn i2_a_files_length_is_set_on_the_pool_without_its_opcode(ring: Ring) {
     without(ring, &[IoringOp::Ftruncate]).block_on(async {
         let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let path = dir.path().join("file");
-        let file = runtime::fs::File::create(&path).await.unwrap();
+        let file = fs::File::create(&path).await.unwrap();
         file.set_len(10).await.unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), [0; 10]);
         // Errors are those of the call.
-        let reader = runtime::fs::File::from_std(File::open(&path).unwrap()).unwrap();
+        let reader = fs::File::from_std(File::open(&path).unwrap()).unwrap();
         let error = reader.set_len(1).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
     });
@@ -498,6 +499,43 @@ async fn i5_names_with_nul_are_refused_before_any_io(_: Ring) {
     let error = TcpListener::bind("a\0b:1").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
     assert_eq!(metrics().staged, before);
+}
+
+async fn i5_paths_with_nul_are_refused_by_every_function_that_takes_one(_: Ring) {
+    fn refused<T>(result: io::Result<T>) {
+        let error = result.err().expect("it has a NUL byte in it");
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+    }
+    let (bad, good) = (Path::new("/tmp/a\0b"), Path::new("/tmp/annulet-i5"));
+    let before = metrics().staged;
+    refused(fs::File::open(bad).await);
+    refused(fs::File::create(bad).await);
+    refused(fs::read(bad).await);
+    refused(fs::write(bad, "x").await);
+    refused(fs::copy(bad, good).await);
+    refused(fs::metadata(bad).await);
+    refused(fs::symlink_metadata(bad).await);
+    refused(fs::exists(bad).await);
+    refused(fs::rename(bad, good).await);
+    refused(fs::rename(good, bad).await);
+    refused(fs::hard_link(bad, good).await);
+    refused(fs::hard_link(good, bad).await);
+    refused(fs::symlink(bad, good).await);
+    refused(fs::symlink(good, bad).await);
+    refused(fs::read_link(bad).await);
+    refused(fs::canonicalize(bad).await);
+    refused(fs::create_dir(bad).await);
+    refused(fs::create_dir_all(bad).await);
+    refused(fs::remove_dir(bad).await);
+    refused(fs::remove_dir_all(bad).await);
+    refused(fs::remove_file(bad).await);
+    refused(fs::read_dir(bad).await);
+    refused(fs::Dir::open(bad).await);
+    refused(fs::TempFile::new_in(bad).await);
+    refused(UnixListener::bind(bad).await);
+    refused(UnixStream::connect(bad).await);
+    assert_eq!(metrics().staged, before);
+    assert!(!good.exists());
 }
 
 async fn i5_times_of_zero_and_missing_addresses_are_refused_before_any_io(_: Ring) {
