@@ -25,7 +25,7 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`net`] | TCP: [`TcpListener`](net::TcpListener), [`TcpStream`](net::TcpStream) |
-//! | [`fs`] | pipes |
+//! | [`fs`] | files, directories, pipes |
 //! | [`process`] | [`Command`](process::Command), as std's; outputs within limits |
 //! | [`signal`] | [`ctrl_c`](signal::ctrl_c), listeners for any signal |
 //! | [`io`] | [`AsyncFd`](io::AsyncFd): the readiness of descriptors the runtime does not own |
