@@ -1,17 +1,25 @@
 //! Operations that belong nowhere else.
 
 use std::cell::RefCell;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use runtime::{Fd, Op, Runtime, op};
+use rustix::event::epoll;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use crate::case::{Case, blocked, endless, instant, operations};
+use crate::case::{Case, SENT, blocked, endless, instant, operations};
+use crate::pipes::NOT_A_SOCKET;
 use crate::sockets::{Pair, pair, send_to};
 
 operations! {
     close_alone: CloseFd;
+    epoll_ctl: EpollCtl;
+    epoll_wait: EpollWait;
     message_to_another_ring: MsgRing;
     nop: Nop;
     poll: PollAdd;
@@ -23,6 +31,58 @@ operations! {
 
 fn close_alone() -> Case<Fd, Op<op::CloseFd>> {
     instant(|| pair().0, |ours, _| op::CloseFd::of(ours)).once()
+}
+
+/// An epoll set; one end of a pair; the other, which the first may hear from.
+type Set = (Fd, Arc<OwnedFd>, UnixStream);
+
+fn set() -> Set {
+    let set = epoll::create(epoll::CreateFlags::CLOEXEC).expect("a set");
+    let (member, theirs) = UnixStream::pair().expect("a socket pair");
+    (Fd::new(set), Arc::new(member.into()), theirs)
+}
+
+fn set_with_member() -> Set {
+    let (set, member, theirs) = set();
+    let (data, flags) = (epoll::EventData::new_u64(7), epoll::EventFlags::IN);
+    set.with(|set| Ok(epoll::add(set, &member, data, flags)?))
+        .expect("it is added");
+    (set, member, theirs)
+}
+
+fn no_set() -> Set {
+    let (set, member, theirs) = set();
+    drop(set);
+    (NOT_A_SOCKET(), member, theirs)
+}
+
+fn epoll_ctl() -> Case<Set, Op<op::EpollCtl>> {
+    instant(set, |(set, member, _), _| {
+        let add = op::EpollCtl::add(member.clone(), op::Events::READ, 7);
+        Op::on(set, add)
+    })
+    .on(|(set, ..)| set)
+    .fails(libc::EINVAL, no_set)
+    .once()
+    .falls_back()
+    .opens()
+}
+
+fn epoll_wait() -> Case<Set, Op<op::EpollWait>> {
+    blocked(
+        set_with_member,
+        |(set, ..), _| {
+            let events = op::EpollEvents::with_capacity(8);
+            Op::on(set, op::EpollWait::new(events))
+        },
+        |(_, _, theirs)| {
+            let mut theirs = theirs;
+            theirs.write_all(&SENT).expect("there is room");
+        },
+    )
+    .on(|(set, ..)| set)
+    .gives(|(_, events)| events.iter().eq([(7, op::Events::READ)]))
+    .fails(libc::EINVAL, no_set)
 }
 
 fn message_to_another_ring() -> Case<Runtime, Op<op::MsgRing>> {
