@@ -4,13 +4,15 @@
 //! A [`Control`] owns the descriptors in it, whichever way they go: those it still holds when it is dropped are
 //! closed. So none leaks, wherever an operation, its result or a kept message is dropped.
 
+mod layout;
+
 use std::fmt;
 use std::io;
-use std::ops::Range;
 use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use libc::{SCM_CREDENTIALS, SCM_RIGHTS, SOL_SOCKET};
 
+use self::layout::{FD, HEADER, Place, align};
 use super::Credentials;
 
 /// A descriptor of the sender's process (Linux 6.5).
@@ -21,18 +23,6 @@ const INLINE: usize = 8;
 
 /// What stands in the place of a descriptor that was taken out.
 const TAKEN: RawFd = -1;
-
-const FD: usize = size_of::<RawFd>();
-
-/// The kernel's alignment of a header, and of what follows the data.
-const fn align(len: usize) -> usize {
-    len.next_multiple_of(size_of::<usize>())
-}
-
-/// The header of a message: `size_t cmsg_len; int cmsg_level, cmsg_type`. The kernel's, not a C library's.
-const LEVEL_AT: usize = size_of::<usize>();
-const KIND_AT: usize = LEVEL_AT + size_of::<i32>();
-const HEADER: usize = align(KIND_AT + size_of::<i32>());
 
 /// Control data (`cmsg(3)`), and the descriptors in it.
 ///
@@ -69,25 +59,6 @@ pub struct ControlMessage<'a> {
     pub kind: i32,
     /// Its data, at no particular alignment.
     pub data: &'a [u8],
-}
-
-/// Where a message is.
-struct Place {
-    level: i32,
-    kind: i32,
-    data: Range<usize>,
-}
-
-impl Place {
-    fn holds_fds(&self) -> bool {
-        self.level == SOL_SOCKET && matches!(self.kind, SCM_RIGHTS | SCM_PIDFD)
-    }
-
-    /// Where its descriptors' numbers are.
-    fn numbers(&self) -> impl Iterator<Item = usize> + use<> {
-        let (start, count) = (self.data.start, self.data.len() / FD);
-        (0..count).map(move |at| start + at * FD)
-    }
 }
 
 /// Whether a message of this kind is mere data: it names no descriptors and no memory (as those of `SOL_RDS` do).
@@ -318,88 +289,6 @@ impl Control {
         let at = self.numbers(kind).next()?;
         self.take_at(at)
     }
-
-    // --- layout ---------------------------------------------------------------------------------
-
-    fn words(&self) -> &[u64] {
-        if self.more.is_empty() {
-            &self.inline
-        } else {
-            &self.more
-        }
-    }
-
-    fn words_mut(&mut self) -> &mut [u64] {
-        if self.more.is_empty() {
-            &mut self.inline
-        } else {
-            &mut self.more
-        }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        let words = self.words();
-        debug_assert!(self.len <= size_of_val(words));
-        // SAFETY: words are initialised bytes, and `len` is within them: `put` and `filled` see to that.
-        unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), self.len) }
-    }
-
-    fn bytes_mut(&mut self) -> &mut [u8] {
-        let len = self.len;
-        // SAFETY: as above, borrowed mutably; any bytes make words.
-        unsafe { std::slice::from_raw_parts_mut(self.words_mut().as_mut_ptr().cast(), len) }
-    }
-
-    fn grow(&mut self, room: usize) {
-        let words = room.div_ceil(size_of::<u64>());
-        if words > self.words().len() {
-            if self.more.is_empty() {
-                self.more.extend_from_slice(&self.inline);
-            }
-            self.more.resize(words, 0);
-        }
-    }
-
-    /// Appends a message and tells where its data is.
-    fn put(&mut self, level: i32, kind: i32, data: &[u8]) -> usize {
-        let (before, start) = (self.len, self.len + HEADER);
-        self.grow(start + align(data.len()));
-        self.len = start + align(data.len());
-        let message = &mut self.bytes_mut()[before..];
-        message.fill(0);
-        message[..LEVEL_AT].copy_from_slice(&(HEADER + data.len()).to_ne_bytes());
-        message[LEVEL_AT..KIND_AT].copy_from_slice(&level.to_ne_bytes());
-        message[KIND_AT..HEADER].copy_from_slice(&kind.to_ne_bytes());
-        message[HEADER..HEADER + data.len()].copy_from_slice(data);
-        start
-    }
-
-    fn int(&self, at: usize) -> i32 {
-        let int = self.bytes()[at..].first_chunk();
-        i32::from_ne_bytes(*int.expect("within the control data"))
-    }
-
-    /// Where the messages are. What is no whole message ends them.
-    fn places(&self) -> impl Iterator<Item = Place> + '_ {
-        let mut at = 0;
-        std::iter::from_fn(move || {
-            let rest = self.bytes().get(at..)?;
-            if rest.len() < HEADER {
-                return None;
-            }
-            let len = usize::from_ne_bytes(*rest.first_chunk()?);
-            if len < HEADER || len > rest.len() {
-                return None;
-            }
-            let place = Place {
-                level: self.int(at + LEVEL_AT),
-                kind: self.int(at + KIND_AT),
-                data: at + HEADER..at + len,
-            };
-            at += align(len);
-            Some(place)
-        })
-    }
 }
 
 /// A descriptor that is in control data.
@@ -429,6 +318,7 @@ impl fmt::Debug for Control {
 mod tests {
     use std::os::fd::AsRawFd;
 
+    use super::layout::LEVEL_AT;
     use super::*;
 
     fn null() -> OwnedFd {
