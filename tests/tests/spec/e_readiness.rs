@@ -32,6 +32,7 @@ spec! {
     async e1_what_nobody_drains_is_told_again_and_again;
     async e1_every_byte_read_by_hand_is_told_and_no_report_is_stale;
     async e1_an_attempt_that_would_block_is_waited_for_and_then_told;
+    async e1_a_clear_hides_nothing_that_came_after_its_guard;
     async e1_an_edge_is_told_once_and_the_next_one_too;
     async e1_an_edge_told_to_a_dropped_future_is_told_to_the_next;
     async e2_interest_moves_from_writing_to_reading_to_none_without_a_stale_event;
@@ -147,6 +148,23 @@ async fn e1_an_attempt_that_would_block_is_waited_for_and_then_told(_: Ring) {
         assert!(poll_now(&mut next).await.is_pending(), "nothing is there");
         theirs.write_all(b"z").unwrap();
         assert_eq!(next.await.unwrap(), 1);
+    }
+}
+
+async fn e1_a_clear_hides_nothing_that_came_after_its_guard(_: Ring) {
+    let (ours, mut theirs) = pair();
+    let ours = AsyncFd::new(ours);
+    for _ in 0..10 {
+        theirs.write_all(b"x").unwrap();
+        let mut guard = ours.readable().await.unwrap();
+        guard.inner().read_exact(&mut [0]).unwrap();
+        theirs.write_all(b"y").unwrap();
+        submitted().await;
+        submitted().await;
+        guard.clear_ready();
+        drop(guard);
+        let guard = ours.readable().await.unwrap();
+        guard.inner().read_exact(&mut [0]).unwrap();
     }
 }
 
