@@ -22,19 +22,12 @@ pub(crate) struct PollMulti {
     fd: RawFd,
     events: u32,
     notes: Rc<Notes>,
-    /// Which of the watch's polls it is: what an earlier one still brings is not heard.
-    epoch: u32,
 }
 
 impl PollMulti {
     /// For any of `events` (bits of `poll(2)`) on the descriptor with the number `fd`; `notes` hear of them.
-    pub(crate) fn new(fd: RawFd, events: u32, notes: Rc<Notes>, epoch: u32) -> PollMulti {
-        PollMulti {
-            fd,
-            events,
-            notes,
-            epoch,
-        }
+    pub(crate) fn new(fd: RawFd, events: u32, notes: Rc<Notes>) -> PollMulti {
+        PollMulti { fd, events, notes }
     }
 }
 
@@ -53,7 +46,7 @@ unsafe impl Operation for PollMulti {
     }
 
     fn note(&mut self, result: i32, more: bool, wakers: &mut Vec<Waker>) {
-        self.notes.take_note(self.epoch, result, more, wakers);
+        self.notes.take_note(result, more, wakers);
     }
 
     fn complete(self, result: io::Result<Success>) -> io::Result<()> {

@@ -160,10 +160,10 @@ impl Watch {
             return Ok(());
         }
         let mask = wanted | interest::END | if here { armed } else { 0 };
-        let epoch = self.notes.arm(mask);
+        self.notes.arm(mask);
         // The one before is cancelled, and no longer heard; this one begins with what is the case.
         let notes = self.notes.clone();
-        let mut op = Op::new(PollMulti::new(fd.as_raw_fd(), mask, notes, epoch));
+        let mut op = Op::new(PollMulti::new(fd.as_raw_fd(), mask, notes));
         let started = Pin::new(&mut op).poll(&mut Context::from_waker(Waker::noop()));
         *poll = Some(Armed { op, driver });
         match started {

@@ -10,9 +10,7 @@ use super::interest::{BITS, END, Interest, Ready, WAYS};
 #[derive(Debug)]
 pub(crate) struct Notes {
     pub(super) trigger: Trigger,
-    /// Which of the watch's polls is heard.
-    epoch: Cell<u32>,
-    /// What that poll is armed for; 0: none is.
+    /// What the watch's poll is armed for; 0: none is.
     armed: Cell<u32>,
     /// What ended it, until somebody was told.
     error: Cell<Option<i32>>,
@@ -52,7 +50,6 @@ impl Notes {
     pub(super) fn new(trigger: Trigger) -> Notes {
         Notes {
             trigger,
-            epoch: Cell::new(0),
             armed: Cell::new(0),
             error: Cell::new(None),
             ways: Default::default(),
@@ -63,11 +60,8 @@ impl Notes {
 
     // --- the poll's side --------------------------------------------------------------------------
 
-    /// A completion of poll `epoch`: an event, or why it has ended.
-    pub(crate) fn take_note(&self, epoch: u32, result: i32, more: bool, wakers: &mut Vec<Waker>) {
-        if epoch != self.epoch.get() {
-            return;
-        }
+    /// A completion of the watch's poll: an event, or why it has ended. One that was dropped for another is not heard.
+    pub(crate) fn take_note(&self, result: i32, more: bool, wakers: &mut Vec<Waker>) {
         if !more {
             // A full completion queue ends it, among others. Who waits arms it anew.
             self.armed.set(0);
@@ -105,12 +99,9 @@ impl Notes {
         self.armed.get()
     }
 
-    /// A new poll is armed for `mask`: it alone is heard.
-    pub(super) fn arm(&self, mask: u32) -> u32 {
+    /// A poll is armed for `mask` now.
+    pub(super) fn arm(&self, mask: u32) {
         self.armed.set(mask);
-        let epoch = self.epoch.get().wrapping_add(1);
-        self.epoch.set(epoch);
-        epoch
     }
 
     pub(super) fn take_error(&self) -> Option<i32> {
