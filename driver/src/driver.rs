@@ -28,7 +28,7 @@ use self::metrics::{Counts, add};
 use crate::current::{self, Entered};
 use crate::fd::{Fd, FdRef};
 use crate::op::{CloseOwned, GivesUp, Op, cancel_entry};
-use crate::ring::{Completion, Ring, Setup, Sqe, Wait, refusal};
+use crate::ring::{Completion, DriverKind, Ring, Setup, Sqe, Wait, refusal};
 use crate::slots::{Key, Orphaned, Slots};
 use crate::unpark::{Remote, Unparker};
 
@@ -65,6 +65,8 @@ struct Inner {
     ready: RefCell<Vec<Waker>>,
     remote: Remote,
     closed: Cell<bool>,
+    kind: DriverKind,
+    refused: Option<io::Error>,
     counts: Counts,
 }
 
@@ -91,9 +93,16 @@ impl Driver {
     ///
     /// What `io_uring_setup(2)` refuses, with the cause and the remedy in words; no descriptor left.
     pub fn new(setup: &Setup) -> io::Result<Driver> {
-        let ring = Ring::new(setup)?;
+        let (mut ring, refused) = Ring::new(setup)?;
+        if let Some(reason) = &refused {
+            tracing::warn!("the ring is one in user space, which is slower: {reason}");
+        }
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let remote = Remote::new(id, ring.as_fd()).map_err(|error| refusal(&error))?;
+        if let Some(fd) = remote.ring() {
+            ring.known_as(fd.as_raw_fd());
+        }
+        let kind = ring.kind();
         let core = Core {
             ring,
             slots: Slots::new(),
@@ -109,6 +118,8 @@ impl Driver {
             ready: RefCell::new(Vec::with_capacity(256)),
             remote,
             closed: Cell::new(false),
+            kind,
+            refused,
             counts: Counts::default(),
         };
         let driver = Driver {
@@ -131,6 +142,16 @@ impl Driver {
     /// Ends the driver's sleep, from any thread.
     pub fn unparker(&self) -> Unparker {
         Unparker(self.inner.remote.clone())
+    }
+
+    /// Which ring it is: never [`Auto`](DriverKind::Auto).
+    pub fn kind(&self) -> DriverKind {
+        self.inner.kind
+    }
+
+    /// Why it is not the kernel's, with the remedy in words, if that was refused.
+    pub fn refused(&self) -> Option<&io::Error> {
+        self.inner.refused.as_ref()
     }
 
     /// The set-up flags the ring runs with, e.g. `SINGLE_ISSUER | DEFER_TASKRUN`.

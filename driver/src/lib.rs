@@ -45,7 +45,7 @@ pub use into_std::IntoStdError;
 pub use kept::{Kept, KeptMessage};
 pub use op::Op;
 pub use partial::Partial;
-pub use ring::{Setup, Wait};
+pub use ring::{DriverKind, Setup, Wait};
 pub use stream::{AsyncRead, AsyncWrite, Endpoint, EndpointKind};
 pub use unix_addr::{from_unix_addr, unix_addr};
 pub use unpark::Unparker;

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use annulet_driver::Setup;
+use annulet_driver::{DriverKind, Setup};
 
 use crate::run::Runtime;
 use crate::turn::DEFAULT_BUDGET;
@@ -86,6 +86,32 @@ impl Builder {
     /// The ring then works without `IORING_SETUP_DEFER_TASKRUN`, which has completions wait until the ring is entered.
     pub fn embedded(mut self, embedded: bool) -> Builder {
         self.setup.embedded = embedded;
+        self
+    }
+
+    /// Which ring to run on. Default: [`DriverKind::Auto`], the kernel's where it can be had, otherwise the one in user
+    /// space.
+    ///
+    /// [`Driver::kind`](crate::Driver::kind) tells which it came to be, [`Driver::refused`](crate::Driver::refused) why
+    /// it is not the kernel's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use runtime::{Builder, DriverKind};
+    ///
+    /// let runtime = Builder::new().driver(DriverKind::Poll).build()?;
+    /// assert_eq!(runtime.driver().kind(), DriverKind::Poll);
+    /// runtime.block_on(async {
+    ///     let (reader, writer) = runtime::fs::pipe()?;
+    ///     writer.write_all("the same").await.0?;
+    ///     assert_eq!(reader.read([0; 8]).await.0?, 8);
+    ///     std::io::Result::Ok(())
+    /// })?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn driver(mut self, driver: DriverKind) -> Builder {
+        self.setup.driver = driver;
         self
     }
 

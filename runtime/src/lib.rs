@@ -67,7 +67,7 @@ pub use annulet_driver::{
     BufResult, CancelReport, CancelToken, Metrics as DriverMetrics, Op, Partial, SerialGroup, buf,
     chain, hard_chain, is_cancelled, op,
 };
-pub use annulet_driver::{Driver, Fd};
+pub use annulet_driver::{Driver, DriverKind, Fd};
 pub use annulet_fs as fs;
 pub use annulet_macros::{main, test};
 pub use annulet_net as net;

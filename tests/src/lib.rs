@@ -91,16 +91,16 @@ pub use sockets::{pipe, socket_pair, tcp_listener};
 macro_rules! spec {
     () => {};
     (alone async $name:ident; $($rest:tt)*) => {
-        $crate::spec!(alone async $name on kernel, plain, tiny; $($rest)*);
+        $crate::spec!(alone async $name on kernel, plain, tiny, poll; $($rest)*);
     };
     (alone $name:ident; $($rest:tt)*) => {
-        $crate::spec!(alone $name on kernel, plain, tiny; $($rest)*);
+        $crate::spec!(alone $name on kernel, plain, tiny, poll; $($rest)*);
     };
     (async $name:ident; $($rest:tt)*) => {
-        $crate::spec!(async $name on kernel, plain, tiny; $($rest)*);
+        $crate::spec!(async $name on kernel, plain, tiny, poll; $($rest)*);
     };
     ($name:ident; $($rest:tt)*) => {
-        $crate::spec!($name on kernel, plain, tiny; $($rest)*);
+        $crate::spec!($name on kernel, plain, tiny, poll; $($rest)*);
     };
     (alone async $name:ident on $($ring:ident),+; $($rest:tt)*) => {
         $crate::tests!($name, alone, |ring| ring.block_on(super::$name), $($ring)+);

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io::ErrorKind;
 
-use runtime::{Builder, Runtime};
+use runtime::{Builder, DriverKind, Runtime};
 
 /// One way to set a ring up. A scenario is written once and runs on each.
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +17,7 @@ pub struct Ring {
 pub fn kernel() -> Ring {
     Ring {
         name: "kernel",
-        builder: Builder::new,
+        builder: || Builder::new().driver(DriverKind::Kernel),
     }
 }
 
@@ -25,7 +25,7 @@ pub fn kernel() -> Ring {
 pub fn plain() -> Ring {
     Ring {
         name: "plain",
-        builder: || Builder::new().plain(true),
+        builder: || Builder::new().driver(DriverKind::Kernel).plain(true),
     }
 }
 
@@ -33,7 +33,18 @@ pub fn plain() -> Ring {
 pub fn tiny() -> Ring {
     Ring {
         name: "tiny",
-        builder: || Builder::new().entries(8).completions(16),
+        builder: || {
+            let builder = Builder::new().driver(DriverKind::Kernel);
+            builder.entries(8).completions(16)
+        },
+    }
+}
+
+/// The ring in user space.
+pub fn poll() -> Ring {
+    Ring {
+        name: "poll",
+        builder: || Builder::new().driver(DriverKind::Poll),
     }
 }
 

@@ -149,16 +149,16 @@ impl KernelRing {
             match builder.build(entries) {
                 Ok(ring) => return KernelRing::ready(ring, setup, attempt.names),
                 Err(e) if e.raw_os_error() == Some(libc::EINVAL) => last = e,
-                Err(e) => return Err(refusal(&e)),
+                Err(e) => return Err(e),
             }
         }
-        Err(refusal(&last))
+        Err(last)
     }
 
     fn ready(ring: IoUring, setup: &Setup, names: &str) -> io::Result<KernelRing> {
         let params = ring.params();
         if !params.is_feature_nodrop() || !params.is_feature_ext_arg() {
-            return Err(refusal(&io::Error::from_raw_os_error(libc::EINVAL)));
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
         }
         let mut probe = Probe::new();
         ring.submitter().register_probe(&mut probe)?;

@@ -11,18 +11,19 @@
 
 mod fork;
 mod kernel;
+mod poll;
 mod probe;
 mod setup;
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::time::Duration;
 
 use io_uring::squeue;
 
 pub(crate) use self::kernel::refusal;
 use self::probe::Support;
-pub use self::setup::Setup;
+pub use self::setup::{DriverKind, Setup};
 
 /// A 64-byte submission entry whose pointers are vouched for.
 ///
@@ -96,6 +97,7 @@ pub enum Wait {
 )]
 pub(crate) enum Ring {
     Kernel(kernel::KernelRing),
+    Poll(poll::PollRing),
     /// One that was shut down: it takes nothing and holds nothing, whoever still has its driver.
     Closed,
 }
@@ -105,19 +107,33 @@ macro_rules! on_ring {
     ($self:expr, $ring:ident => $call:expr, else $closed:expr) => {
         match $self {
             Ring::Kernel($ring) => $call,
+            Ring::Poll($ring) => $call,
             Ring::Closed => $closed,
         }
     };
 }
 
 impl Ring {
-    /// Builds the ring `setup` asks for.
+    /// Builds the ring `setup` asks for. With it comes, if it is not the kernel's for that reason, why the kernel
+    /// refused.
     ///
     /// # Errors
     ///
     /// What `io_uring_setup(2)` refuses, with the cause and the remedy in words.
-    pub(crate) fn new(setup: &Setup) -> io::Result<Ring> {
-        kernel::KernelRing::new(setup).map(Ring::Kernel)
+    pub(crate) fn new(setup: &Setup) -> io::Result<(Ring, Option<io::Error>)> {
+        let kind = setup.driver.resolved()?;
+        if kind == DriverKind::Poll {
+            return Ok((Ring::Poll(poll::PollRing::new(setup)?), None));
+        }
+        let refused = match kernel::KernelRing::new(setup) {
+            Ok(ring) => return Ok((Ring::Kernel(ring), None)),
+            Err(error) => error,
+        };
+        if kind == DriverKind::Kernel || !setup.is_the_kernels_fault(&refused) {
+            return Err(refusal(&refused));
+        }
+        let ring = poll::PollRing::new(setup)?;
+        Ok((Ring::Poll(ring), Some(refusal(&refused))))
     }
 
     /// The number of entries the submission queue holds: the longest chain that can be staged.
@@ -136,6 +152,24 @@ impl Ring {
     #[inline]
     pub(crate) fn wants_enter(&mut self) -> bool {
         on_ring!(self, ring => ring.wants_enter(), else false)
+    }
+
+    /// As [`wants_enter`](Ring::wants_enter), found out rather than taken to be so.
+    pub(crate) fn has_news(&mut self) -> bool {
+        match self {
+            Ring::Kernel(ring) => ring.wants_enter(),
+            Ring::Poll(ring) => ring.has_news(),
+            Ring::Closed => false,
+        }
+    }
+
+    /// Makes `fd`, a duplicate of [`as_fd`](Ring::as_fd), stand for the ring where messages are sent to.
+    pub(crate) fn known_as(&mut self, fd: RawFd) {
+        match self {
+            // It does.
+            Ring::Kernel(_) | Ring::Closed => {}
+            Ring::Poll(ring) => ring.known_as(fd),
+        }
     }
 
     /// Whether completions are waiting to be reaped.
@@ -161,6 +195,15 @@ impl Ring {
     #[inline]
     pub(crate) fn supports(&self, opcode: u8) -> bool {
         on_ring!(self, ring => ring.support().has(opcode), else false)
+    }
+
+    /// Which one it is.
+    pub(crate) fn kind(&self) -> DriverKind {
+        match self {
+            Ring::Kernel(_) => DriverKind::Kernel,
+            Ring::Poll(_) => DriverKind::Poll,
+            Ring::Closed => DriverKind::Auto,
+        }
     }
 
     /// Names of the set-up flags in use, for people.

@@ -25,6 +25,15 @@ impl Support {
         support
     }
 
+    /// The opcodes of a list, less `without`.
+    pub(super) fn of(opcodes: &[u8], without: &[u8]) -> Support {
+        let mut support = Support::none();
+        for opcode in opcodes.iter().filter(|opcode| !without.contains(opcode)) {
+            support.bits[usize::from(opcode / 64)] |= 1 << (opcode % 64);
+        }
+        support
+    }
+
     /// Whether the opcode (an `IORING_OP_*` number) is carried out.
     #[inline]
     pub(super) fn has(&self, opcode: u8) -> bool {

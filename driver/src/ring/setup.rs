@@ -1,5 +1,6 @@
 //! What a user may choose about a ring, with its defaults.
 
+use std::io;
 use std::time::Duration;
 
 /// The options of a ring.
@@ -32,6 +33,51 @@ pub struct Setup {
     pub plain: bool,
     /// Leaves `DEFER_TASKRUN` out, so that [`Driver::wait_fd`](crate::Driver::wait_fd) can be had. Default: `false`.
     pub embedded: bool,
+    /// Which ring. Default: [`DriverKind::Auto`].
+    pub driver: DriverKind,
+}
+
+/// The rings there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DriverKind {
+    /// The kernel's where it can be had, otherwise the one in user space, with a warning that says why.
+    ///
+    /// The environment variable `ANNULET_DRIVER` (`auto`, `kernel` or `poll`) decides for programs that leave it at
+    /// this.
+    #[default]
+    Auto,
+    /// The kernel's, io_uring; an error where it is refused.
+    Kernel,
+    /// The one in user space: the same operations by non-blocking calls, epoll and a thread pool.
+    Poll,
+}
+
+/// Decides for programs that do not.
+const VARIABLE: &str = "ANNULET_DRIVER";
+
+impl DriverKind {
+    /// What the environment makes of it.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` if the variable says something else.
+    pub(super) fn resolved(self) -> io::Result<DriverKind> {
+        if self != DriverKind::Auto {
+            return Ok(self);
+        }
+        let Some(said) = std::env::var_os(VARIABLE) else {
+            return Ok(self);
+        };
+        match said.to_str() {
+            Some("" | "auto") => Ok(DriverKind::Auto),
+            Some("kernel") => Ok(DriverKind::Kernel),
+            Some("poll") => Ok(DriverKind::Poll),
+            _ => Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("{VARIABLE} is {said:?}: it can be `auto`, `kernel` or `poll`"),
+            )),
+        }
+    }
 }
 
 impl Default for Setup {
@@ -43,6 +89,18 @@ impl Default for Setup {
             without: Vec::new(),
             plain: false,
             embedded: false,
+            driver: DriverKind::Auto,
+        }
+    }
+}
+
+impl Setup {
+    /// Whether the kernel's ring was refused for what the kernel is or forbids here, not for what was asked of it.
+    pub(super) fn is_the_kernels_fault(&self, refused: &io::Error) -> bool {
+        match refused.raw_os_error() {
+            Some(libc::ENOSYS | libc::EPERM | libc::EACCES | libc::ENOMEM) => true,
+            Some(libc::EINVAL) => self.entries <= 32768 && self.completions <= 65536,
+            _ => false,
         }
     }
 }

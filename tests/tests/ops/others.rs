@@ -8,7 +8,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use runtime::{Fd, Op, Runtime, op};
+use annulet_tests::driver;
+use runtime::{Builder, Fd, Op, Runtime, op};
 use rustix::event::epoll;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
@@ -87,7 +88,11 @@ fn epoll_wait() -> Case<Set, Op<op::EpollWait>> {
 
 fn message_to_another_ring() -> Case<Runtime, Op<op::MsgRing>> {
     instant(
-        || Runtime::new().expect("a ring"),
+        || {
+            // A message goes from ring to ring of one kind.
+            let kind = driver().kind();
+            Builder::new().driver(kind).build().expect("a ring")
+        },
         |other, _| Op::new(op::MsgRing::wake(&other.driver().unparker())),
     )
     .opens()

@@ -53,7 +53,10 @@ impl<W: 'static, F: Subject> Case<W, F> {
             Self::begun_closed,
         );
         self.within(ring, "the kernel fails it", Self::failed);
-        self.within(ring, "again and again", Self::allocates_nothing);
+        // Below the waist the ring in user space allocates: for its workers, and to watch a descriptor it has not seen.
+        if ring.name != "poll" {
+            self.within(ring, "again and again", Self::allocates_nothing);
+        }
         if !self.called {
             self.run_in_flight(ring);
         }

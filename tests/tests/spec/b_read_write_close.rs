@@ -41,7 +41,7 @@ spec! {
     async b13_a_reset_is_told_once;
     async b13_a_reset_that_came_for_a_dropped_read_is_told_once;
     async b14_after_shutdown_the_peer_reads_the_end_and_reading_goes_on;
-    alone async b15_cancelling_what_runs_on_a_kernel_worker_says_cancelled;
+    alone async b15_cancelling_what_runs_on_a_kernel_worker_says_cancelled on kernel, plain, tiny;
     async b16_a_fifo_opened_at_both_ends_carries_all_and_blocks_nobody;
     async b16_the_blocked_opening_of_a_fifo_can_be_given_up;
     async b17_reads_and_writes_of_a_file_are_preads_and_reads;

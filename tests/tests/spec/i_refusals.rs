@@ -23,11 +23,11 @@ use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 
 spec! {
-    alone i1_a_forbidden_ring_says_who_forbids_it;
-    alone i1_a_kernel_without_rings_says_which_has_them;
-    alone i1_a_ring_beyond_the_memory_limit_names_the_limit;
-    alone i1_a_ring_without_descriptors_names_the_limit_and_leaves_nothing;
-    i1_a_ring_too_large_says_how_large_it_may_be;
+    alone i1_a_forbidden_ring_says_who_forbids_it on kernel, plain, tiny;
+    alone i1_a_kernel_without_rings_says_which_has_them on kernel, plain, tiny;
+    alone i1_a_ring_beyond_the_memory_limit_names_the_limit on kernel, plain, tiny;
+    alone i1_a_ring_without_descriptors_names_the_limit_and_leaves_nothing on kernel, plain, tiny;
+    i1_a_ring_too_large_says_how_large_it_may_be on kernel, plain, tiny;
     i2_socket_bind_and_listen_fall_back_to_system_calls;
     i2_what_has_no_fallback_names_its_opcode_and_the_kernel_that_has_it;
     i2_operations_on_paths_name_what_is_missing;

@@ -1,0 +1,192 @@
+//! Carrying one entry out: by a call that does not block, or by saying what has to come first.
+//!
+//! | file | operations |
+//! | --- | --- |
+//! | `rw` | reads and writes, of whatever a descriptor is |
+//! | `socket` | what sockets have of their own |
+//! | `file` | files and names: all of it may block, so workers do it |
+//! | `splice` | from descriptor to descriptor |
+//! | `wait` | times, readiness, processes, futexes |
+
+mod file;
+mod rw;
+mod socket;
+mod splice;
+mod wait;
+
+use std::io;
+use std::os::fd::RawFd;
+use std::time::Instant;
+
+use io_uring::opcode as op;
+
+pub(super) use self::socket::Undo;
+pub(super) use self::wait::{time_of, tries_again};
+use super::entry::Entry;
+use super::requests::Key;
+use super::workers::Work;
+use super::{PollRing, messages};
+use crate::ring::Completion;
+
+/// What came of trying a request.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// It is done, with this result.
+    Done(i32),
+    /// To be tried again when the descriptor is ready for one of these (`POLL*`).
+    Wait(RawFd, u32),
+    /// To be told each time the descriptor becomes ready for one of these.
+    Watch(RawFd, u32),
+    /// It may block: a worker is to do it.
+    Work(Work),
+    /// To be tried again, or to end, at that time.
+    Sleep(Instant),
+    /// It is complete already.
+    Gone,
+}
+
+pub(super) const IN: u32 = libc::POLLIN as u32;
+pub(super) const OUT: u32 = libc::POLLOUT as u32;
+
+/// What this ring carries out.
+pub(super) const OPCODES: &[u8] = &[
+    op::Nop::CODE,
+    op::Read::CODE,
+    op::Readv::CODE,
+    op::Write::CODE,
+    op::Writev::CODE,
+    op::Recv::CODE,
+    op::RecvMsg::CODE,
+    op::Send::CODE,
+    op::SendMsg::CODE,
+    op::Accept::CODE,
+    op::Connect::CODE,
+    op::Socket::CODE,
+    op::Bind::CODE,
+    op::Listen::CODE,
+    op::Shutdown::CODE,
+    op::Close::CODE,
+    op::OpenAt::CODE,
+    op::OpenAt2::CODE,
+    op::Statx::CODE,
+    op::Fsync::CODE,
+    op::SyncFileRange::CODE,
+    op::Fallocate::CODE,
+    op::Fadvise::CODE,
+    op::Ftruncate::CODE,
+    op::UnlinkAt::CODE,
+    op::RenameAt::CODE,
+    op::MkDirAt::CODE,
+    op::SymlinkAt::CODE,
+    op::LinkAt::CODE,
+    op::GetXattr::CODE,
+    op::SetXattr::CODE,
+    op::FGetXattr::CODE,
+    op::FSetXattr::CODE,
+    op::Splice::CODE,
+    op::Tee::CODE,
+    op::PollAdd::CODE,
+    op::Timeout::CODE,
+    op::LinkTimeout::CODE,
+    op::AsyncCancel::CODE,
+    op::MsgRingData::CODE,
+    op::EpollCtl::CODE,
+    op::EpollWait::CODE,
+    op::WaitId::CODE,
+];
+
+/// Tries the request `key`.
+pub(super) fn carry(ring: &mut PollRing, key: Key) -> Outcome {
+    let Some(request) = ring.requests.find(key) else {
+        return Outcome::Gone;
+    };
+    let entry = request.entry;
+    match entry.opcode {
+        op::Nop::CODE => Outcome::Done(0),
+        op::Read::CODE | op::Readv::CODE => rw::read(&entry),
+        op::Write::CODE | op::Writev::CODE => rw::write(&entry),
+        op::Recv::CODE => socket::recv(&entry, &mut request.done),
+        op::Send::CODE => socket::send(&entry, &mut request.done),
+        op::RecvMsg::CODE => socket::recvmsg(&entry),
+        op::SendMsg::CODE => socket::sendmsg(&entry),
+        op::Accept::CODE if socket::accepts_many(&entry) => socket::accept_many(ring, key, &entry),
+        op::Accept::CODE => socket::accept(&entry),
+        op::Connect::CODE => socket::connect(&entry, &mut request.undo),
+        op::Socket::CODE => socket::socket(&entry),
+        op::Bind::CODE => socket::bind(&entry),
+        op::Listen::CODE => socket::listen(&entry),
+        op::Shutdown::CODE => socket::shutdown(&entry),
+        op::Close::CODE => close(ring, &entry),
+        op::Splice::CODE => splice::splice(&entry),
+        op::Tee::CODE => splice::tee(&entry),
+        op::PollAdd::CODE => wait::poll(&entry),
+        op::Timeout::CODE => wait::timeout(&entry),
+        op::AsyncCancel::CODE => Outcome::Done(ring.cancel_by(key, &entry)),
+        op::MsgRingData::CODE => Outcome::Done(message(&entry)),
+        op::EpollCtl::CODE => wait::epoll_ctl(&entry),
+        op::EpollWait::CODE => wait::epoll_wait(&entry),
+        op::WaitId::CODE => wait::waitid(&entry, &mut request.undo),
+        _ => file::carry(&entry),
+    }
+}
+
+/// The result of a system call, as a completion has it.
+pub(super) fn answer(result: libc::c_long) -> i32 {
+    if result < 0 {
+        -io::Error::last_os_error()
+            .raw_os_error()
+            .unwrap_or(libc::EIO)
+    } else {
+        i32::try_from(result).unwrap_or(i32::MAX)
+    }
+}
+
+/// The answer of a call that may have been interrupted.
+fn uninterrupted(mut call: impl FnMut() -> libc::c_long) -> i32 {
+    loop {
+        let result = answer(call());
+        if result != -libc::EINTR {
+            return result;
+        }
+    }
+}
+
+/// Whether a chain breaks behind `entry`: it failed, or moved less than it was asked to.
+pub(super) fn fails(entry: &Entry, result: i32) -> bool {
+    if result < 0 {
+        return !(entry.opcode == op::Timeout::CODE && wait::success_is_etime(entry, result));
+    }
+    let moved = u64::from(result.cast_unsigned());
+    match entry.opcode {
+        op::Read::CODE | op::Write::CODE | op::Splice::CODE | op::Tee::CODE => {
+            moved < u64::from(entry.len)
+        }
+        op::Readv::CODE | op::Writev::CODE => moved < rw::total(entry),
+        op::Recv::CODE | op::Send::CODE if socket::wants_all(entry) => moved < u64::from(entry.len),
+        _ => false,
+    }
+}
+
+fn close(ring: &mut PollRing, entry: &Entry) -> Outcome {
+    let fd = entry.fd;
+    ring.watch.forget(fd);
+    // SAFETY: who stages a close gives the descriptor up.
+    let close = move || answer(unsafe { libc::close(fd) }.into());
+    if entry.wants_worker() {
+        return Outcome::Work(Work::new(close));
+    }
+    Outcome::Done(close())
+}
+
+fn message(entry: &Entry) -> i32 {
+    if entry.addr != 0 {
+        // Descriptors cannot be sent: there are no direct ones here.
+        return -libc::EINVAL;
+    }
+    let message = Completion {
+        user_data: entry.off,
+        result: entry.len.cast_signed(),
+        flags: 0,
+    };
+    messages::send(entry.fd, message)
+}

@@ -1,0 +1,223 @@
+//! Reads and writes. What may not block depends on what the descriptor is:
+//!
+//! | it is | how |
+//! | --- | --- |
+//! | a file, a directory, a disk | a worker's `preadv2` |
+//! | a socket | `recvmsg` and `sendmsg` with `MSG_DONTWAIT` |
+//! | a pipe, a terminal, an eventfd ... | `preadv2` with `RWF_NOWAIT`; where that is not known, `poll` first, and no more than a pipe takes at once |
+
+use std::mem;
+use std::os::fd::RawFd;
+
+use io_uring::opcode as op;
+
+use super::super::entry::Entry;
+use super::super::watch::poll_now;
+use super::super::workers::Work;
+use super::{IN, OUT, Outcome, answer, uninterrupted};
+
+/// "At the descriptor's own position".
+const OWN: u64 = u64::MAX;
+/// Free room of this much is what `POLLOUT` promises of a pipe.
+const PIPE_BUF: usize = 4096;
+const NOWAIT: i32 = libc::RWF_NOWAIT;
+
+/// What reads and writes of a descriptor are like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    File,
+    Socket,
+    Other,
+}
+
+pub(super) fn kind(fd: RawFd) -> Result<Kind, i32> {
+    // SAFETY: all zeros are a `stat`; the call fills it in, and reads no memory.
+    let (mode, result) = unsafe {
+        let mut stat: libc::stat = mem::zeroed();
+        let result = libc::fstat(fd, &raw mut stat);
+        (stat.st_mode, result)
+    };
+    match answer(result.into()) {
+        0 => Ok(match mode & libc::S_IFMT {
+            libc::S_IFSOCK => Kind::Socket,
+            libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK => Kind::File,
+            _ => Kind::Other,
+        }),
+        errno => Err(errno),
+    }
+}
+
+/// The memory of a read or write: its vectors, in the entry's memory or made of its one buffer.
+#[derive(Clone, Copy)]
+struct Memory {
+    one: libc::iovec,
+    vectors: *const libc::iovec,
+    count: usize,
+}
+
+// SAFETY: it stands for the entry's memory, which is the request's, wherever that is worked on.
+unsafe impl Send for Memory {}
+
+impl Memory {
+    fn of(entry: &Entry) -> Memory {
+        let one = libc::iovec {
+            iov_base: entry.ptr(),
+            iov_len: entry.len(),
+        };
+        if matches!(entry.opcode, op::Readv::CODE | op::Writev::CODE) {
+            Memory {
+                one,
+                vectors: entry.ptr(),
+                count: entry.len(),
+            }
+        } else {
+            Memory {
+                one,
+                vectors: std::ptr::null(),
+                count: 1,
+            }
+        }
+    }
+
+    fn vectors(&self) -> *const libc::iovec {
+        if self.vectors.is_null() {
+            &raw const self.one
+        } else {
+            self.vectors
+        }
+    }
+
+    /// No more than the first `limit` bytes of the first vector that has any.
+    fn beginning(&self, limit: usize) -> libc::iovec {
+        for at in 0..self.count {
+            // SAFETY: the entry says that there are `count` of them.
+            let vector = unsafe { *self.vectors().add(at) };
+            if vector.iov_len > 0 {
+                return libc::iovec {
+                    iov_len: vector.iov_len.min(limit),
+                    ..vector
+                };
+            }
+        }
+        self.one
+    }
+
+    fn total(&self) -> u64 {
+        // SAFETY: the entry says that there are `count` of them.
+        let vectors = (0..self.count).map(|at| unsafe { *self.vectors().add(at) });
+        vectors.map(|vector| vector.iov_len as u64).sum()
+    }
+}
+
+/// How much a vectored read or write is about.
+pub(super) fn total(entry: &Entry) -> u64 {
+    if entry.len() > libc::UIO_MAXIOV as usize {
+        return 0;
+    }
+    Memory::of(entry).total()
+}
+
+pub(super) fn read(entry: &Entry) -> Outcome {
+    carry(entry, IN)
+}
+
+pub(super) fn write(entry: &Entry) -> Outcome {
+    carry(entry, OUT)
+}
+
+fn carry(entry: &Entry, events: u32) -> Outcome {
+    if matches!(entry.opcode, op::Readv::CODE | op::Writev::CODE)
+        && entry.len() > libc::UIO_MAXIOV as usize
+    {
+        return Outcome::Done(-libc::EINVAL);
+    }
+    let memory = Memory::of(entry);
+    let (fd, offset, flags) = (entry.fd, entry.off, entry.op_flags.cast_signed());
+    match kind(fd) {
+        Err(errno) => Outcome::Done(errno),
+        Ok(Kind::File) => Outcome::Work(Work::new(move || {
+            // The whole of it moves to the worker.
+            let memory = memory;
+            vectored(fd, events, memory.vectors(), memory.count, offset, flags)
+        })),
+        Ok(Kind::Socket) if offset != OWN && events == OUT => Outcome::Done(-libc::ESPIPE),
+        Ok(Kind::Socket) => wait_if_empty(fd, events, flags, socket(fd, events, &memory)),
+        Ok(Kind::Other) => other(fd, events, &memory, flags),
+    }
+}
+
+/// `EAGAIN` means to wait, unless it was asked for.
+fn wait_if_empty(fd: RawFd, events: u32, flags: i32, result: i32) -> Outcome {
+    if result == -libc::EAGAIN && flags & NOWAIT == 0 {
+        Outcome::Wait(fd, events)
+    } else {
+        Outcome::Done(result)
+    }
+}
+
+fn vectored(
+    fd: RawFd,
+    events: u32,
+    vectors: *const libc::iovec,
+    count: usize,
+    offset: u64,
+    flags: i32,
+) -> i32 {
+    let (call, high) = if events == IN {
+        (libc::SYS_preadv2, offset >> 32)
+    } else {
+        (libc::SYS_pwritev2, offset >> 32)
+    };
+    // SAFETY: the vectors and what they point at are the request's memory, which is ours until it completes. The
+    // offset is passed in two halves, of which 64-bit kernels use the first, whole.
+    uninterrupted(|| unsafe { libc::syscall(call, fd, vectors, count, offset, high, flags) })
+}
+
+fn socket(fd: RawFd, events: u32, memory: &Memory) -> i32 {
+    // SAFETY: all zeros are a header that says nothing.
+    let mut header: libc::msghdr = unsafe { mem::zeroed() };
+    header.msg_iov = memory.vectors().cast_mut();
+    header.msg_iovlen = memory.count;
+    // SAFETY: the header lives across the calls, and points at the request's memory.
+    uninterrupted(|| unsafe {
+        if events == IN {
+            libc::recvmsg(fd, &raw mut header, libc::MSG_DONTWAIT) as libc::c_long
+        } else {
+            let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+            libc::sendmsg(fd, &raw const header, flags) as libc::c_long
+        }
+    })
+}
+
+fn other(fd: RawFd, events: u32, memory: &Memory, flags: i32) -> Outcome {
+    let result = vectored(
+        fd,
+        events,
+        memory.vectors(),
+        memory.count,
+        OWN,
+        flags | NOWAIT,
+    );
+    match result {
+        errno if errno == -libc::EAGAIN && is_nonblocking(fd) => Outcome::Done(errno),
+        errno if errno == -libc::EOPNOTSUPP || errno == -libc::EINVAL => {
+            by_poll(fd, events, memory, flags)
+        }
+        result => wait_if_empty(fd, events, flags, result),
+    }
+}
+
+/// For what does not know `RWF_NOWAIT`.
+fn by_poll(fd: RawFd, events: u32, memory: &Memory, flags: i32) -> Outcome {
+    if !is_nonblocking(fd) && poll_now(fd, events) == 0 {
+        return wait_if_empty(fd, events, flags, -libc::EAGAIN);
+    }
+    let part = memory.beginning(if events == IN { usize::MAX } else { PIPE_BUF });
+    Outcome::Done(vectored(fd, events, &raw const part, 1, OWN, flags))
+}
+
+pub(super) fn is_nonblocking(fd: RawFd) -> bool {
+    // SAFETY: reads no memory.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
+    flags >= 0 && flags & libc::O_NONBLOCK != 0
+}

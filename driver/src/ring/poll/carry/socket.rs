@@ -1,0 +1,254 @@
+//! What sockets have of their own.
+//!
+//! `MSG_DONTWAIT` makes sends and receives come back at once. `accept` and `connect` have no such flag: for the
+//! moment of the call the socket itself is made non-blocking, for a connect until it ends.
+
+use std::os::fd::{OwnedFd, RawFd};
+use std::time::{Duration, Instant};
+
+use super::super::PollRing;
+use super::super::entry::Entry;
+use super::super::requests::Key;
+use super::super::watch::poll_now;
+use super::{IN, OUT, Outcome, answer, uninterrupted};
+
+const ACCEPT_MULTISHOT: u16 = 1;
+/// How many connections one look accepts, so that others get their turn.
+const ACCEPTS: usize = 64;
+/// How soon a full backlog of a Unix listener is tried again: it tells nobody when it has room.
+const AGAIN: Duration = Duration::from_millis(1);
+
+/// What is put back when a request ends.
+#[derive(Debug)]
+pub(in super::super) enum Undo {
+    /// Nothing.
+    Nothing,
+    /// The socket was made non-blocking.
+    Block(RawFd),
+    /// A descriptor was opened for the time of the request.
+    Close(OwnedFd),
+}
+
+impl Undo {
+    pub(in super::super) fn undo(self) {
+        match self {
+            Undo::Nothing => {}
+            Undo::Block(fd) => set_nonblocking(fd, false),
+            Undo::Close(fd) => drop(fd),
+        }
+    }
+}
+
+pub(super) fn set_nonblocking(fd: RawFd, on: bool) {
+    // SAFETY: `fcntl` with these commands touches no memory. A socket that is gone has no flags to put back.
+    unsafe {
+        let flags = libc::fcntl(fd, libc::F_GETFL);
+        if flags >= 0 {
+            let rest = flags & !libc::O_NONBLOCK;
+            libc::fcntl(
+                fd,
+                libc::F_SETFL,
+                if on { rest | libc::O_NONBLOCK } else { rest },
+            );
+        }
+    }
+}
+
+/// Whether the flags of a send or receive ask for all of it.
+pub(super) fn wants_all(entry: &Entry) -> bool {
+    entry.op_flags & libc::MSG_WAITALL as u32 != 0
+}
+
+fn flags(entry: &Entry) -> i32 {
+    entry.op_flags.cast_signed() | libc::MSG_DONTWAIT
+}
+
+/// What is left to do: the answer `EAGAIN` means to wait, unless the caller said that it will not.
+fn or_wait(entry: &Entry, events: u32, result: i32) -> Outcome {
+    let asked = entry.op_flags.cast_signed() & libc::MSG_DONTWAIT != 0;
+    if result == -libc::EAGAIN && !asked {
+        Outcome::Wait(entry.fd, events)
+    } else {
+        Outcome::Done(result)
+    }
+}
+
+pub(super) fn recv(entry: &Entry, done: &mut u32) -> Outcome {
+    in_parts(entry, IN, done, |at, len| {
+        // SAFETY: the room behind `at` is the request's.
+        unsafe { libc::recv(entry.fd, at, len, flags(entry)) }
+    })
+}
+
+pub(super) fn send(entry: &Entry, done: &mut u32) -> Outcome {
+    in_parts(entry, OUT, done, |at, len| {
+        // SAFETY: the bytes behind `at` are the request's; the address, if there is one, is too.
+        unsafe {
+            let (addr, addr_len) = (entry.ptr2::<libc::sockaddr>(), entry.splice_fd_in as u16);
+            let flags = flags(entry) | libc::MSG_NOSIGNAL;
+            libc::sendto(entry.fd, at, len, flags, addr, addr_len.into())
+        }
+    })
+}
+
+/// A send or receive: one call, or with `MSG_WAITALL` as many as it takes.
+fn in_parts(
+    entry: &Entry,
+    events: u32,
+    done: &mut u32,
+    mut call: impl FnMut(*mut libc::c_void, usize) -> isize,
+) -> Outcome {
+    loop {
+        // SAFETY: `done` bytes of `len` are behind us.
+        let at = unsafe { entry.ptr::<u8>().add(*done as usize) };
+        let left = entry.len - *done;
+        let result = uninterrupted(|| call(at.cast(), left as usize) as libc::c_long);
+        if !wants_all(entry) {
+            return or_wait(entry, events, result);
+        }
+        match result {
+            1.. => {
+                *done += result.cast_unsigned();
+                if *done < entry.len && !is_message(entry.fd) {
+                    continue;
+                }
+                return Outcome::Done(done.cast_signed());
+            }
+            0 => return Outcome::Done(done.cast_signed()),
+            errno if errno == -libc::EAGAIN => return or_wait(entry, events, errno),
+            _ if *done > 0 => return Outcome::Done(done.cast_signed()),
+            errno => return Outcome::Done(errno),
+        }
+    }
+}
+
+/// Whether what a socket carries has boundaries.
+fn is_message(fd: RawFd) -> bool {
+    option(fd, libc::SO_TYPE) != libc::SOCK_STREAM
+}
+
+fn option(fd: RawFd, name: i32) -> i32 {
+    let mut value = 0i32;
+    let mut len = size_of::<i32>() as libc::socklen_t;
+    // SAFETY: `value` has room for `len` bytes, and both outlive the call.
+    let result = unsafe {
+        let value = (&raw mut value).cast();
+        libc::getsockopt(fd, libc::SOL_SOCKET, name, value, &raw mut len)
+    };
+    if result == 0 { value } else { answer(-1) }
+}
+
+pub(super) fn recvmsg(entry: &Entry) -> Outcome {
+    let header = entry.ptr::<libc::msghdr>();
+    // SAFETY: the header and all it points at are the request's. Lengths in it are what the caller put there: a call
+    // that has nothing to receive leaves them so.
+    let result =
+        uninterrupted(|| unsafe { libc::recvmsg(entry.fd, header, flags(entry)) as libc::c_long });
+    or_wait(entry, IN, result)
+}
+
+pub(super) fn sendmsg(entry: &Entry) -> Outcome {
+    let header = entry.ptr::<libc::msghdr>();
+    let flags = flags(entry) | libc::MSG_NOSIGNAL;
+    // SAFETY: the header and all it points at are the request's.
+    let result =
+        uninterrupted(|| unsafe { libc::sendmsg(entry.fd, header, flags) as libc::c_long });
+    or_wait(entry, OUT, result)
+}
+
+pub(super) fn accepts_many(entry: &Entry) -> bool {
+    entry.ioprio & ACCEPT_MULTISHOT != 0
+}
+
+/// One connection, `EAGAIN` if there is none.
+fn accept_now(entry: &Entry) -> i32 {
+    let ready = poll_now(entry.fd, IN);
+    if ready <= 0 {
+        return if ready == 0 { -libc::EAGAIN } else { ready };
+    }
+    let blocks = !super::rw::is_nonblocking(entry.fd);
+    if blocks {
+        // Another process may have been faster.
+        set_nonblocking(entry.fd, true);
+    }
+    // SAFETY: the address and its length, if there are any, are the request's.
+    let accepted = uninterrupted(|| unsafe {
+        let (addr, len) = (entry.ptr(), entry.ptr2());
+        libc::accept4(entry.fd, addr, len, entry.op_flags.cast_signed()).into()
+    });
+    if blocks {
+        set_nonblocking(entry.fd, false);
+    }
+    accepted
+}
+
+pub(super) fn accept(entry: &Entry) -> Outcome {
+    match accept_now(entry) {
+        errno if errno == -libc::EAGAIN => Outcome::Wait(entry.fd, IN),
+        result => Outcome::Done(result),
+    }
+}
+
+pub(super) fn accept_many(ring: &mut PollRing, key: Key, entry: &Entry) -> Outcome {
+    for _ in 0..ACCEPTS {
+        match accept_now(entry) {
+            errno if errno == -libc::EAGAIN => break,
+            errno if errno < 0 => return Outcome::Done(errno),
+            socket => ring.tell(key, socket),
+        }
+    }
+    Outcome::Wait(entry.fd, IN)
+}
+
+pub(super) fn connect(entry: &Entry, undo: &mut Option<Undo>) -> Outcome {
+    let fd = entry.fd;
+    let begun = undo.is_some();
+    if !begun {
+        *undo = Some(if super::rw::is_nonblocking(fd) {
+            Undo::Nothing
+        } else {
+            set_nonblocking(fd, true);
+            Undo::Block(fd)
+        });
+    }
+    // Once begun, the same call tells how it went.
+    // SAFETY: the address is the request's, as long as it says.
+    let result = uninterrupted(|| unsafe {
+        libc::connect(fd, entry.ptr(), entry.off as libc::socklen_t).into()
+    });
+    match -result {
+        libc::EINPROGRESS => Outcome::Wait(fd, OUT),
+        libc::EALREADY if begun => Outcome::Wait(fd, OUT),
+        // A Unix listener's backlog is full.
+        libc::EAGAIN => Outcome::Sleep(Instant::now() + AGAIN),
+        _ => Outcome::Done(result),
+    }
+}
+
+pub(super) fn socket(entry: &Entry) -> Outcome {
+    let (domain, kind, protocol) = (entry.fd, entry.off as i32, entry.len.cast_signed());
+    // SAFETY: touches no memory.
+    Outcome::Done(answer(
+        unsafe { libc::socket(domain, kind, protocol) }.into(),
+    ))
+}
+
+pub(super) fn bind(entry: &Entry) -> Outcome {
+    // SAFETY: the address is the request's, as long as it says.
+    let result = unsafe { libc::bind(entry.fd, entry.ptr(), entry.off as libc::socklen_t) };
+    Outcome::Done(answer(result.into()))
+}
+
+pub(super) fn listen(entry: &Entry) -> Outcome {
+    // SAFETY: touches no memory.
+    Outcome::Done(answer(
+        unsafe { libc::listen(entry.fd, entry.len.cast_signed()) }.into(),
+    ))
+}
+
+pub(super) fn shutdown(entry: &Entry) -> Outcome {
+    // SAFETY: touches no memory.
+    Outcome::Done(answer(
+        unsafe { libc::shutdown(entry.fd, entry.len.cast_signed()) }.into(),
+    ))
+}

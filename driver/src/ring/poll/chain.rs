@@ -1,0 +1,226 @@
+//! Chains: who starts when, and what becomes of the rest when one fails.
+//!
+//! The kernel's rules, seen on Linux 6.18: a chain with a member that cannot be begun at all (an unknown opcode, a
+//! deadline that stands alone) is cancelled whole, earlier members too. A member that fails, or a read, write or
+//! splice that is short, cancels all behind it; behind a hard link the rest goes on. A `LINK_TIMEOUT` belongs to the
+//! entry before it: it completes after that entry if that was in time, before it if it was not.
+
+use io_uring::opcode;
+
+use super::PollRing;
+use super::carry::{self, Outcome};
+use super::entry::Entry;
+use super::requests::{Key, State};
+use crate::ring::Completion;
+
+const CQE_MORE: u32 = 1 << 1;
+
+impl PollRing {
+    /// Takes over what is staged.
+    pub(super) fn submit(&mut self) {
+        let mut staged = std::mem::take(&mut self.staged);
+        for chain in staged.chunk_by(|before, _| before.links()) {
+            self.submit_chain(chain);
+        }
+        staged.clear();
+        self.staged = staged;
+    }
+
+    fn submit_chain(&mut self, chain: &[Entry]) {
+        let limits = |at: usize| at > 0 && chain[at].opcode == opcode::LinkTimeout::CODE;
+        let wrong = (0..chain.len()).find(|&at| {
+            let is_limit = chain[at].opcode == opcode::LinkTimeout::CODE;
+            let lonely = is_limit && (at == 0 || limits(at - 1));
+            lonely || !self.carries.has(chain[at].opcode)
+        });
+        if let Some(wrong) = wrong {
+            for (at, entry) in chain.iter().enumerate() {
+                let result = if at == wrong {
+                    -libc::EINVAL
+                } else {
+                    -libc::ECANCELED
+                };
+                self.post(entry, result, 0);
+            }
+            return;
+        }
+        let mut before: Option<Key> = None;
+        for (at, entry) in chain.iter().enumerate() {
+            let key = self.requests.insert(*entry);
+            let linked = before.and_then(|before| self.requests.find(before));
+            match linked {
+                None => self.starts.push_back(key),
+                Some(before) if limits(at) => before.limit = Some(key),
+                Some(before) => before.next = Some(key),
+            }
+            if !limits(at) {
+                before = Some(key);
+            }
+        }
+    }
+
+    /// Starts what is to be started, and what that brings on.
+    pub(super) fn start_all(&mut self) {
+        while let Some(key) = self.starts.pop_front() {
+            self.start(key);
+        }
+    }
+
+    fn start(&mut self, key: Key) {
+        let Some(request) = self.requests.find(key) else {
+            return;
+        };
+        request.state = State::Starting;
+        if let Some(limit) = request.limit {
+            self.arm_limit(limit, key);
+        }
+        self.attempt(key);
+    }
+
+    fn arm_limit(&mut self, limit: Key, of: Key) {
+        let Some(request) = self.requests.find(limit) else {
+            return;
+        };
+        let at = carry::time_of(&request.entry);
+        request.state = State::Limiting(self.timers.arm(at, limit), of);
+    }
+
+    /// Tries a request, for the first time or once more.
+    pub(super) fn attempt(&mut self, key: Key) {
+        match carry::carry(self, key) {
+            Outcome::Done(result) => self.finish(key, result),
+            Outcome::Wait(fd, events) => self.wait_for(key, fd, events),
+            Outcome::Watch(fd, events) => self.watch_for(key, fd, events),
+            Outcome::Work(work) => {
+                let job = self.workers.start(key, work);
+                self.set_state(key, State::Working(job));
+            }
+            Outcome::Sleep(until) => {
+                let timer = self.timers.arm(until, key);
+                self.set_state(key, State::Sleeping(timer));
+            }
+            Outcome::Gone => {}
+        }
+    }
+
+    pub(super) fn set_state(&mut self, key: Key, state: State) {
+        if let Some(request) = self.requests.find(key) {
+            request.state = state;
+        }
+    }
+
+    /// One of several completions.
+    pub(super) fn tell(&mut self, key: Key, result: i32) {
+        if let Some(request) = self.requests.find(key) {
+            let entry = request.entry;
+            self.post(&entry, result, CQE_MORE);
+        }
+    }
+
+    /// The last completion of a request. Its chain goes on, or ends.
+    pub(super) fn finish(&mut self, key: Key, result: i32) {
+        let Some(request) = self.requests.remove(key) else {
+            return;
+        };
+        self.leave(key, &request.state);
+        if let Some(undo) = request.undo {
+            undo.undo();
+        }
+        let fails = carry::fails(&request.entry, result);
+        if fails || !request.entry.skips_success() {
+            self.post(&request.entry, result, 0);
+        }
+        if let Some(limit) = request.limit {
+            self.drop_limit(limit);
+        }
+        match request.next {
+            Some(next) if fails && !request.entry.links_hard() => self.cancel_rest(next),
+            Some(next) => self.starts.push_back(next),
+            None => {}
+        }
+    }
+
+    /// Whatever a request waited for, it does so no more.
+    fn leave(&mut self, key: Key, state: &State) {
+        match state {
+            State::Waiting(fd) => self.watch.leave(*fd, key),
+            State::Watching(fd) => self.watch.unwatch(*fd, key),
+            State::Sleeping(timer) | State::Limiting(timer, _) => self.timers.disarm(*timer),
+            State::Linked | State::Starting | State::Working(_) => {}
+        }
+    }
+
+    /// The deadline of something that has ended.
+    fn drop_limit(&mut self, limit: Key) {
+        if let Some(request) = self.requests.remove(limit) {
+            self.leave(limit, &request.state);
+            self.post(&request.entry, -libc::ECANCELED, 0);
+        }
+    }
+
+    fn cancel_rest(&mut self, first: Key) {
+        let mut next = Some(first);
+        while let Some(request) = next.and_then(|key| self.requests.remove(key)) {
+            self.post(&request.entry, -libc::ECANCELED, 0);
+            if let Some(limit) = request.limit {
+                self.drop_limit(limit);
+            }
+            next = request.next;
+        }
+    }
+
+    fn post(&mut self, entry: &Entry, result: i32, flags: u32) {
+        self.completions.push_back(Completion {
+            user_data: entry.user_data,
+            result,
+            flags,
+        });
+    }
+
+    /// A time has come.
+    pub(super) fn timer_fired(&mut self, key: Key) {
+        let Some(request) = self.requests.find(key) else {
+            return;
+        };
+        match request.state {
+            State::Limiting(_, of) => self.limit_passed(key, of),
+            _ if request.entry.opcode == opcode::Timeout::CODE => self.finish(key, -libc::ETIME),
+            _ => self.attempt(key),
+        }
+    }
+
+    /// The deadline's completion comes first, then that of what it ended.
+    fn limit_passed(&mut self, limit: Key, of: Key) {
+        if let Some(request) = self.requests.find(of) {
+            request.limit = None;
+        }
+        let Some(request) = self.requests.remove(limit) else {
+            return;
+        };
+        let at = self.completions.len();
+        let result = match self.cancel_one(of) {
+            0 => -libc::ETIME,
+            refused => refused,
+        };
+        let told = Completion {
+            user_data: request.entry.user_data,
+            result,
+            flags: 0,
+        };
+        if result == -libc::ETIME {
+            self.completions.insert(at, told);
+        } else {
+            self.completions.push_back(told);
+        }
+    }
+
+    /// A worker reports.
+    pub(super) fn worked(&mut self, key: Key, result: i32) {
+        let request = self.requests.find(key);
+        if request.is_some_and(|request| carry::tries_again(&request.entry, result)) {
+            self.attempt(key);
+        } else {
+            self.finish(key, result);
+        }
+    }
+}

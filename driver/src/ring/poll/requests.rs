@@ -1,0 +1,116 @@
+//! The requests a ring has taken and not completed, and how they hang together.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use slab::Slab;
+
+use super::entry::Entry;
+use super::timers::TimerId;
+use super::workers::Job;
+
+/// A request's place, told apart from others that had the place before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    index: usize,
+    stamp: u64,
+}
+
+/// Where a request is.
+#[derive(Debug)]
+pub(super) enum State {
+    /// It waits for those before it in its chain; or it is a deadline whose operation does.
+    Linked,
+    /// It is about to be started.
+    Starting,
+    /// It waits for its descriptor.
+    Waiting(i32),
+    /// It is told each time its descriptor becomes ready.
+    Watching(i32),
+    /// A worker has it.
+    Working(Arc<Job>),
+    /// It waits for a time.
+    Sleeping(TimerId),
+    /// It is the deadline of the request with that key.
+    Limiting(TimerId, Key),
+}
+
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) entry: Entry,
+    pub(super) state: State,
+    /// The next of its chain.
+    pub(super) next: Option<Key>,
+    /// Its `LINK_TIMEOUT`.
+    pub(super) limit: Option<Key>,
+    /// Bytes it has moved already, where it wants all of them.
+    pub(super) done: u32,
+    /// What its start changed on its descriptor is put back at its end.
+    pub(super) undo: Option<super::carry::Undo>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    slab: Slab<(u64, Request)>,
+    stamps: u64,
+    /// By `user_data`; of several with the same the last.
+    numbers: HashMap<u64, Key>,
+}
+
+impl Requests {
+    pub(super) fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.slab.is_empty()
+    }
+
+    pub(super) fn insert(&mut self, entry: Entry) -> Key {
+        self.stamps += 1;
+        let stamp = self.stamps;
+        let user_data = entry.user_data;
+        let request = Request {
+            entry,
+            state: State::Linked,
+            next: None,
+            limit: None,
+            done: 0,
+            undo: None,
+        };
+        let index = self.slab.insert((stamp, request));
+        let key = Key { index, stamp };
+        self.numbers.insert(user_data, key);
+        key
+    }
+
+    pub(super) fn find(&mut self, key: Key) -> Option<&mut Request> {
+        let (stamp, request) = self.slab.get_mut(key.index)?;
+        (*stamp == key.stamp).then_some(request)
+    }
+
+    pub(super) fn remove(&mut self, key: Key) -> Option<Request> {
+        self.find(key)?;
+        let (_, request) = self.slab.remove(key.index);
+        let number = request.entry.user_data;
+        if self.numbers.get(&number) == Some(&key) {
+            self.numbers.remove(&number);
+        }
+        Some(request)
+    }
+
+    pub(super) fn with_number(&self, user_data: u64) -> Option<Key> {
+        self.numbers.get(&user_data).copied()
+    }
+
+    /// All of them, oldest first.
+    pub(super) fn keys(&self) -> Vec<Key> {
+        let keys = self.slab.iter().map(|(index, (stamp, _))| Key {
+            index,
+            stamp: *stamp,
+        });
+        let mut keys: Vec<Key> = keys.collect();
+        keys.sort_unstable_by_key(|key| key.stamp);
+        keys
+    }
+}

@@ -1,0 +1,192 @@
+//! The thread pool that does what may block: files, names, whatever a caller wants a worker for.
+//!
+//! A job is queued, running, and then done; or it is given up. Each step is one exchange of its state, so that exactly
+//! one side, the worker or the ring, completes the request:
+//!
+//! | from | to | by | then |
+//! | --- | --- | --- | --- |
+//! | `QUEUED` | `RUNNING` | the worker | it works, on the request's memory |
+//! | `QUEUED` | `GIVEN_UP` | a cancel | the request is completed at once; the worker does nothing |
+//! | `RUNNING` | `DONE` | the worker | its report completes the request |
+//! | `RUNNING` | `GIVEN_UP` | a cancel, of a job on copies only | the request is completed; what the work brings is thrown away |
+
+//!
+//! A worker whose job was given up may be stuck in a call that waits for somebody (the other end of a FIFO). It is
+//! sent a signal to get it out: `SIGURG`, which by default does nothing. Its handler, which does nothing either, is
+//! installed when it is first needed, and only if the program has none of its own; then such a worker stays until its
+//! call ends by itself.
+
+use std::fmt;
+use std::sync::atomic::AtomicU8;
+use std::sync::atomic::Ordering::{AcqRel, Acquire};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+
+use super::messages::{Mail, Messages, Post};
+use super::requests::Key;
+
+const QUEUED: u8 = 0;
+const RUNNING: u8 = 1;
+const DONE: u8 = 2;
+const GIVEN_UP: u8 = 3;
+
+/// Work for another thread.
+pub(super) struct Work {
+    run: Box<dyn FnOnce(&Job) -> i32 + Send>,
+    /// What to do with a result nobody waits for; only work on copies has it.
+    throw_away: Option<fn(i32)>,
+}
+
+impl fmt::Debug for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Work").finish_non_exhaustive()
+    }
+}
+
+impl Work {
+    /// Work on the request's own memory: once begun it has to end by itself.
+    pub(super) fn new(run: impl FnOnce() -> i32 + Send + 'static) -> Work {
+        Work {
+            run: Box::new(|_| run()),
+            throw_away: None,
+        }
+    }
+
+    /// Work that touches nothing of the request's: it may be given up, and what it brings then is thrown away. If it is
+    /// interrupted it looks whether it [was](Job::is_given_up).
+    pub(super) fn on_copies(
+        run: impl FnOnce(&Job) -> i32 + Send + 'static,
+        throw_away: fn(i32),
+    ) -> Work {
+        Work {
+            run: Box::new(run),
+            throw_away: Some(throw_away),
+        }
+    }
+}
+
+/// Where a worker and a ring agree on who completes a request.
+#[derive(Debug)]
+pub(super) struct Job {
+    state: AtomicU8,
+    can_be_left: bool,
+    /// The thread that is at it.
+    thread: Mutex<Option<libc::pid_t>>,
+}
+
+/// What came of giving a job up.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum GivenUp {
+    /// It had not begun.
+    Unbegun,
+    /// It runs on for nobody.
+    Running,
+    /// Its report will come.
+    No,
+}
+
+impl Job {
+    fn moves(&self, from: u8, to: u8) -> bool {
+        self.state
+            .compare_exchange(from, to, AcqRel, Acquire)
+            .is_ok()
+    }
+
+    /// No signal is sent to a thread that has done with the job, whose number may be another's: so under this lock.
+    fn thread(&self) -> MutexGuard<'_, Option<libc::pid_t>> {
+        self.thread.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_given_up(&self) -> bool {
+        self.state.load(Acquire) == GIVEN_UP
+    }
+
+    /// Gets a worker out of a call that waits. Whether it is still at the job: then once may not have been enough.
+    fn interrupt(&self) -> bool {
+        let thread = self.thread();
+        if let Some(thread) = *thread {
+            // SAFETY: the thread is one of this process's, and at the job while the lock is held.
+            unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, libc::SIGURG) };
+        }
+        thread.is_some()
+    }
+
+    pub(super) fn give_up(&self) -> GivenUp {
+        if self.moves(QUEUED, GIVEN_UP) {
+            GivenUp::Unbegun
+        } else if self.can_be_left && self.moves(RUNNING, GIVEN_UP) {
+            GivenUp::Running
+        } else {
+            GivenUp::No
+        }
+    }
+}
+
+pub(super) struct Workers {
+    mail: Arc<Mail>,
+    /// Given up, and perhaps still stuck.
+    left: Vec<Arc<Job>>,
+}
+
+impl Workers {
+    pub(super) fn new(messages: &Messages) -> Workers {
+        Workers {
+            mail: messages.mail().clone(),
+            left: Vec::new(),
+        }
+    }
+
+    pub(super) fn start(&self, key: Key, work: Work) -> Arc<Job> {
+        let job = Arc::new(Job {
+            state: AtomicU8::new(QUEUED),
+            can_be_left: work.throw_away.is_some(),
+            thread: Mutex::new(None),
+        });
+        let (seen, mail) = (job.clone(), self.mail.clone());
+        blocking::unblock(move || carry_out(&seen, &mail, key, work)).detach();
+        job
+    }
+
+    /// Sees to it that the worker of a job that was given up comes back.
+    pub(super) fn leave(&mut self, job: Arc<Job>) {
+        listen();
+        self.left.push(job);
+        self.interrupt_left();
+    }
+
+    /// Whether there are any still at what was given up.
+    pub(super) fn interrupt_left(&mut self) -> bool {
+        self.left.retain(|job| job.interrupt());
+        !self.left.is_empty()
+    }
+}
+
+fn carry_out(job: &Job, mail: &Mail, key: Key, work: Work) {
+    // SAFETY: touches no memory.
+    *job.thread() = Some(unsafe { libc::gettid() });
+    if job.moves(QUEUED, RUNNING) {
+        let result = (work.run)(job);
+        if job.moves(RUNNING, DONE) {
+            mail.post(Post::Done(key, result));
+        } else if let Some(throw_away) = work.throw_away {
+            throw_away(result);
+        }
+    }
+    *job.thread() = None;
+}
+
+extern "C" fn nothing(_signal: libc::c_int) {}
+
+/// Makes `SIGURG` interrupt calls, unless the program handles it.
+fn listen() {
+    static LISTENING: Once = Once::new();
+    // SAFETY: the structures outlive the calls; the handler does nothing, which is safe at any time.
+    LISTENING.call_once(|| unsafe {
+        let mut old: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(libc::SIGURG, std::ptr::null(), &raw mut old);
+        if matches!(old.sa_sigaction, libc::SIG_DFL | libc::SIG_IGN) {
+            let mut new: libc::sigaction = std::mem::zeroed();
+            new.sa_sigaction = nothing as *const () as libc::sighandler_t;
+            libc::sigaction(libc::SIGURG, &raw const new, std::ptr::null_mut());
+        }
+    });
+}
