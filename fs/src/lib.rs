@@ -10,7 +10,8 @@
 //! | `dir` | [`Dir`]: an open directory, and all of the above relative to it |
 //! | `temp_file`, `write_atomic` | [`TempFile`], [`write_atomic()`]: files that are there as a whole or not at all |
 //! | `xattr` | [`xattr()`], [`set_xattr`], [`xattrs`], [`remove_xattr`]: extended attributes |
-//! | [`pipe`](mod@pipe) | [`pipe()`](fn@pipe), [`PipeReader`], [`PipeWriter`]: anonymous pipes, `pipe(7)` |
+//! | [`pipe`](mod@pipe) | [`pipe()`](fn@pipe), [`PipeReader`], [`PipeWriter`]: pipes, `pipe(7)`, and those with a name |
+//! | [`stdio`] | standard input, output and error; the runtime's `io` has them |
 //!
 //! Below them, `at` knows where a path is relative to, and whether the ring or the thread pool takes it.
 //!
@@ -34,6 +35,7 @@ mod remove;
 mod remove_dir_all;
 mod rename;
 mod set_permissions;
+pub mod stdio;
 mod temp_file;
 mod write_atomic;
 mod xattr;

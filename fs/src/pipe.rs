@@ -351,7 +351,11 @@ macro_rules! descriptor {
 
 descriptor!(PipeReader, PipeWriter);
 
+mod capacity;
+mod fifo;
 mod read_write;
+
+pub use self::fifo::{FifoOptions, mkfifo};
 
 #[cfg(test)]
 mod tests;

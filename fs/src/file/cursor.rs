@@ -22,7 +22,7 @@ pub(super) const STREAM: u8 = 1;
 /// It can seek, or says so, but what was read may be gone: a device of characters.
 const DEVICE: u8 = 2;
 /// Who goes back reads the same again: a regular file, a disk.
-const CURSOR: u8 = 3;
+pub(super) const CURSOR: u8 = 3;
 
 impl File {
     /// Looked up once. What is closed has none: the operation will tell.

@@ -14,12 +14,13 @@ mod at;
 mod attributes;
 mod cursor;
 mod lock;
+mod read_write;
 mod rest;
 mod space;
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::sync::atomic::AtomicU8;
 
@@ -85,6 +86,11 @@ impl File {
             kind: AtomicU8::new(cursor::UNKNOWN),
             alignment,
         }
+    }
+
+    /// Takes over a descriptor whose flags are not its own to change.
+    pub(crate) fn shared(owned: OwnedFd) -> File {
+        File::new(Fd::new(owned), None)
     }
 
     /// Opens the file at `path` for reading.

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use annulet_tests::driver;
@@ -21,6 +22,8 @@ operations! {
     close_alone: CloseFd;
     epoll_ctl: EpollCtl;
     epoll_wait: EpollWait;
+    futex_wait: FutexWait;
+    futex_wake: FutexWake;
     message_to_another_ring: MsgRing;
     nop: Nop;
     poll: PollAdd;
@@ -84,6 +87,26 @@ fn epoll_wait() -> Case<Set, Op<op::EpollWait>> {
     .on(|(set, ..)| set)
     .gives(|(_, events)| events.iter().eq([(7, op::Events::READ)]))
     .fails(libc::EINVAL, no_set)
+}
+
+/// A word that nobody changes.
+type Word = Arc<AtomicU32>;
+
+/// Being woken is no state that the next one could find: the spec suite has that.
+fn futex_wait() -> Case<Word, Op<op::FutexWait<Word>>> {
+    endless(Word::default, |word, _| {
+        Op::new(op::FutexWait::new(word.clone(), 0))
+    })
+    .kernel_only()
+}
+
+fn futex_wake() -> Case<Word, Op<op::FutexWake<Word>>> {
+    instant(Word::default, |word, _| {
+        Op::new(op::FutexWake::new(word.clone(), 1))
+    })
+    .gives(|woken| woken.as_ref().is_ok_and(|n| *n == 0))
+    .falls_back()
+    .kernel_only()
 }
 
 fn message_to_another_ring() -> Case<Runtime, Op<op::MsgRing>> {
