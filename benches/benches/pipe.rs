@@ -5,15 +5,17 @@
 //!
 //! Not criterion's, as it is the ratios that count: the contenders take turns, so that whatever else the machine does hits
 //! all of them, and ratios are taken within a round.
+#![allow(unsafe_code, reason = "the ring by hand takes entries unchecked")]
 
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::pin::Pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use annulet_benches::cores;
+use io_uring::{IoUring, opcode, types};
 use lexopt::{Arg, Parser, ValueExt};
 use runtime::fs::{PipeReader, PipeWriter};
 use runtime::io::{AsyncFd, Interest};
@@ -25,12 +27,14 @@ use rustix::time::{ClockId, clock_gettime};
 /// Handles so many events and says what they have cost.
 type Contender = fn(u64) -> io::Result<Cost>;
 
-const CONTENDERS: [(&str, Contender); 5] = [
+const CONTENDERS: [(&str, Contender); 7] = [
     ("poll(2)", by_poll),
     ("epoll", by_epoll),
     ("annulet, readiness", by_readiness),
     ("annulet, read/write", by_ring),
     ("tokio, readiness", by_tokio),
+    ("by hand, readiness", by_hand_readiness),
+    ("by hand, read/write", by_hand_ring),
 ];
 /// The one that the ratios are to.
 const PLAIN: &str = "epoll";
@@ -194,6 +198,65 @@ fn by_tokio(events: u64) -> io::Result<Cost> {
         }
         Ok(clock.cost())
     })
+}
+
+/// A ring as the runtime sets it up.
+fn ring() -> io::Result<IoUring> {
+    let mut builder = IoUring::builder();
+    builder
+        .setup_single_issuer()
+        .setup_defer_taskrun()
+        .setup_taskrun_flag();
+    builder.setup_submit_all().setup_no_sqarray();
+    builder.build(256)
+}
+
+/// What the runtime does for readiness, and nothing else: a poll that stays, and a look at the ring every 256 events.
+fn by_hand_readiness(events: u64) -> io::Result<Cost> {
+    let (reader, writer) = pipe()?;
+    let mut ring = ring()?;
+    let poll = opcode::PollAdd::new(
+        types::Fd(reader.as_raw_fd()),
+        u32::from(PollFlags::IN.bits()),
+    )
+    .multi(true)
+    .build();
+    // SAFETY: the entry has no pointers; the pipe is there until the ring is gone.
+    unsafe { ring.submission().push(&poll) }.map_err(io::Error::other)?;
+    ring.submit_and_wait(1)?;
+    let clock = Clock::start();
+    for event in 0..events {
+        handle(&reader, &writer)?;
+        if event % 256 == 255 && ring.submission().taskrun() {
+            ring.submit()?;
+            ring.completion().for_each(drop);
+        }
+    }
+    Ok(clock.cost())
+}
+
+/// What the runtime does for reads and writes, and nothing else: both go to the kernel by one enter an event.
+fn by_hand_ring(events: u64) -> io::Result<Cost> {
+    let (reader, writer) = pipe()?;
+    let mut ring = ring()?;
+    let mut byte = [0_u8; 2];
+    let (from, to) = byte.split_at_mut(1);
+    let read = opcode::Read::new(types::Fd(reader.as_raw_fd()), to.as_mut_ptr(), 1).build();
+    let write = opcode::Write::new(types::Fd(writer.as_raw_fd()), from.as_ptr(), 1).build();
+    let clock = Clock::start();
+    for _ in 0..events {
+        // SAFETY: the bytes outlive the ring's last completion, which is awaited each time.
+        unsafe {
+            ring.submission()
+                .push_multiple(&[read.clone(), write.clone()])
+        }
+        .map_err(io::Error::other)?;
+        ring.submit_and_wait(2)?;
+        if ring.completion().any(|done| done.result() != 1) {
+            return Err(io::Error::other("neither read nor written"));
+        }
+    }
+    Ok(clock.cost())
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use annulet_driver::{Interest, Seat, Told, Trigger, Watch};
 
 use super::guard::ReadyGuard;
-use crate::task::yield_now;
+use crate::task::{self, yield_now};
 
 /// Tells when a descriptor is ready to be read from or written to; the I/O is whoever's holds it.
 ///
@@ -34,7 +34,8 @@ use crate::task::yield_now;
 /// # Fairness
 ///
 /// A descriptor that stays ready does not keep its readers from giving way: each time, they let all other tasks run once
-/// first. Nine that wait on one descriptor are served once a round each.
+/// first, if there are any. Nine that wait on one descriptor are served once a round each; one alone lets timers and
+/// completions have their turn once a slice (256 events unless [configured](crate::Builder::budget)).
 ///
 /// # Closing
 ///
@@ -341,7 +342,7 @@ impl<T: AsFd> Readiness<'_, T> {
     fn poll_told(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Told>> {
         if !self.gave_way {
             self.gave_way = true;
-            if self.fd.watch.look(self.interest).is_some() {
+            if self.fd.watch.look(self.interest).is_some() && !task::may_go_on() {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }

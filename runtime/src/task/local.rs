@@ -31,6 +31,10 @@ pub(crate) struct Local {
     closed: Cell<bool>,
     /// A slice is being run further up the stack.
     running: Cell<bool>,
+    /// How often a task of the slice being run went on where it would else have given way; each counts as a poll.
+    spared: Cell<u32>,
+    /// The slice's budget.
+    budget: Cell<u32>,
     polls: Cell<u64>,
     slices: Cell<u64>,
     spawned: Cell<u64>,
@@ -64,6 +68,8 @@ impl Local {
             tasks: RefCell::default(),
             closed: Cell::new(false),
             running: Cell::new(false),
+            spared: Cell::new(0),
+            budget: Cell::new(0),
             polls: Cell::new(0),
             slices: Cell::new(0),
             spawned: Cell::new(0),
@@ -112,7 +118,9 @@ impl Local {
             polled: 0,
             main_done: false,
         };
-        while slice.polled < budget && !slice.main_done {
+        self.spared.set(0);
+        self.budget.set(budget);
+        while slice.polled + self.spared.get() < budget && !slice.main_done {
             let Some(next) = self.pop() else { break };
             slice.polled += 1;
             match &mut main {
@@ -154,6 +162,17 @@ impl Local {
     /// Ends the sleep if one was announced: there is something runnable that came by no inbox.
     pub(crate) fn unpark(&self) {
         self.shared.inbox.poke();
+    }
+
+    /// Whether the task that is being polled would give way to nobody, and the slice has polls left; takes one of them.
+    #[inline]
+    pub(super) fn go_on(&self) -> bool {
+        let spared = self.spared.get();
+        let may = self.queue.borrow().is_empty() && spared < self.budget.get();
+        if may {
+            self.spared.set(spared + 1);
+        }
+        may
     }
 
     /// A slice is being run further up the stack.

@@ -39,6 +39,13 @@ pub(crate) use self::remote::Remote;
 pub use self::spawn_blocking::{spawn_blocking, try_spawn_blocking};
 pub use self::yield_now::{YieldNow, yield_now};
 
+/// Whether whoever is being polled may go on where it owes all others a turn: there is none, and the slice has polls left,
+/// of which this takes one. Giving way for nothing costs more than many a system call that it comes between.
+#[inline]
+pub(crate) fn may_go_on() -> bool {
+    raw::with_current(|local| local.is_some_and(Local::go_on))
+}
+
 /// Spawns a task on this thread's runtime.
 ///
 /// The task runs whether or not the handle is awaited, after what is runnable already. The future need not be `Send`.

@@ -35,6 +35,7 @@ spec! {
     async d10_nine_watchers_of_one_descriptor_are_served_once_a_round;
     async d10_so_are_nine_with_a_watch_each;
     async d10_so_are_nine_that_make_attempts;
+    d10_one_that_is_alone_keeps_no_timer_and_no_completion_back;
 }
 
 const BUDGET: u32 = 64;
@@ -465,4 +466,30 @@ async fn d10_so_are_nine_that_make_attempts(_: Ring) {
         }
     })
     .await;
+}
+
+fn d10_one_that_is_alone_keeps_no_timer_and_no_completion_back(ring: Ring) {
+    let runtime = ring.builder().budget(BUDGET).build().unwrap();
+    runtime.block_on(async {
+        let watch = AsyncFd::new(ready_for_ever());
+        watch.readable().await.unwrap().retain_ready();
+        for _ in 0..10 {
+            let fired = Rc::new(Cell::new(false));
+            let seen = fired.clone();
+            let due = Instant::now() + Duration::from_millis(2);
+            let others = runtime::spawn(async move {
+                sleep_until(due).await;
+                submitted().await;
+                seen.set(true);
+            });
+            let mut events = 0;
+            while !fired.get() {
+                watch.readable().await.unwrap().retain_ready();
+                events += u32::from(Instant::now() >= due);
+            }
+            // A slice until the timer is seen, and one for each turn that the completion takes.
+            assert!(events <= 4 * A_SLICE, "{events} events after it was due");
+            others.await.unwrap();
+        }
+    });
 }

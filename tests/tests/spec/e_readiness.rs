@@ -544,6 +544,9 @@ async fn e7_a_signalfd_is_told(_: Ring) {
         let read = guard.try_io(|fd| Ok(rustix::io::read(fd.inner(), &mut info)?));
         assert_eq!(read.unwrap().unwrap(), 128);
         assert_eq!(u32::from_ne_bytes(info[..4].try_into().unwrap()), 10);
+        // That was all: the next wait is a wait.
+        let read = guard.try_io(|fd| Ok(rustix::io::read(fd.inner(), &mut info)?));
+        assert!(read.is_err());
     }
 }
 
@@ -619,6 +622,10 @@ async fn e1_a_poll_that_a_full_queue_ends_is_armed_anew(_: Ring) {
             let read = guard
                 .try_io(|fd: &AsyncFd<OwnedFd>| Ok(rustix::io::read(fd.inner(), &mut [0; 8])?));
             assert_eq!(read.unwrap().unwrap(), 8);
+            // That was all: the next wait is a wait.
+            let read = guard
+                .try_io(|fd: &AsyncFd<OwnedFd>| Ok(rustix::io::read(fd.inner(), &mut [0; 8])?));
+            assert!(read.is_err());
         }
     }
     until(|| metrics().in_flight <= counters.len()).await;
