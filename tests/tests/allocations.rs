@@ -10,7 +10,7 @@ use annulet_tests::{
 };
 use runtime::net::{TcpListener, TcpStream, UdpSocket};
 use runtime::time::sleep;
-use runtime::{Fd, Op, op};
+use runtime::{Fd, Op, SerialGroup, op};
 
 spec! {
     async a_nop_and_a_sleep_allocate_nothing;
@@ -26,6 +26,7 @@ spec! {
     async a_dropped_operation_that_is_cancelled_allocates_nothing;
     async a_dropped_accept_allocates_nothing;
     async a_queued_receive_allocates_nothing;
+    async a_serial_group_and_a_splice_allocate_nothing;
 }
 
 #[global_allocator]
@@ -249,6 +250,30 @@ async fn a_dropped_accept_allocates_nothing(_: Ring) {
         assert!(peer.is_some());
         drop((client, Fd::new(server)));
         closed().await;
+    })
+    .await;
+}
+
+async fn a_serial_group_and_a_splice_allocate_nothing(_: Ring) {
+    let group = SerialGroup::new();
+    let ((input, feed), (drain, output)) = (pipe(), pipe());
+    allocates_nothing(async |n| {
+        let read = || Op::on(&input, op::Read::new([0; 1])).in_group(&group);
+        let splice = || Op::on(&output, op::Splice::new(&input, 1)).in_group(&group);
+        let mut first = read();
+        assert!(poll_now(&mut first).await.is_pending());
+        let (mut second, mut dropped, mut third) = (splice(), splice(), splice());
+        assert!(poll_now(&mut second).await.is_pending());
+        assert!(poll_now(&mut dropped).await.is_pending());
+        assert!(poll_now(&mut third).await.is_pending());
+        drop(dropped);
+        let all = op::WriteAll::new([n as u8; 3]);
+        Op::on(&feed, all).await.0.unwrap();
+        first.await.0.unwrap();
+        assert_eq!(second.await.unwrap(), 1);
+        assert_eq!(third.await.unwrap(), 1);
+        let (read, bytes) = Op::on(&drain, op::Read::new([0; 2])).await;
+        assert_eq!((read.unwrap(), bytes), (2, [n as u8; 2]));
     })
     .await;
 }
