@@ -446,14 +446,14 @@ async fn b16_fifos_open_when_both_ends_do(ring: Ring) {
 }
 
 async fn b16_a_fifos_open_that_waits_is_given_up(ring: Ring) {
-    let name = Name::new(ring, "fifo-alone");
-    mkfifo(&name.0, 0o600).await.unwrap();
     let limit = Duration::from_millis(1);
-    let open = timeout(limit, FifoOptions::new().open_reader(&name.0)).await;
+    // One each: a worker that is on its way out of its call is an other end still.
+    let [read, write] = ["fifo-to-read", "fifo-to-write"].map(|name| Name::new(ring, name));
+    mkfifo(&read.0, 0o600).await.unwrap();
+    mkfifo(&write.0, 0o600).await.unwrap();
+    let open = timeout(limit, FifoOptions::new().open_reader(&read.0)).await;
     assert!(open.is_err());
-    // Until then it is the other end that the next one waits for.
-    until(|| annulet_tests::metrics().in_flight == 0).await;
-    let open = timeout(limit, FifoOptions::new().open_writer(&name.0)).await;
+    let open = timeout(limit, FifoOptions::new().open_writer(&write.0)).await;
     assert!(open.is_err());
     until(|| annulet_tests::metrics().in_flight == 0).await;
 }
