@@ -327,7 +327,22 @@ pub(crate) fn adopt(fd: OwnedFd) -> io::Result<Fd> {
 }
 
 macro_rules! descriptor {
-    ($($end:ty),*) => {$(
+    ($($end:ident),*) => {$(
+        impl $end {
+            /// Makes a second handle of the end (`dup(2)`). A plain system call that does not block.
+            ///
+            /// Closing one ends its operations and no others, and the other side hears of it when both are closed. Nothing
+            /// orders what the two do: bytes that came for a dropped read are there for the next one of the same handle.
+            ///
+            /// # Errors
+            ///
+            /// `EMFILE` when out of descriptors; `EBADF` if the end is closed.
+            pub fn try_clone(&self) -> io::Result<$end> {
+                let fd = self.fd.with(|fd| fd.try_clone_to_owned())?;
+                Ok($end { fd: Fd::new(fd) })
+            }
+        }
+
         impl AsRawFd for $end {
             /// The number. It may belong to another file once the end is closed.
             fn as_raw_fd(&self) -> RawFd {

@@ -3,12 +3,12 @@
 
 use std::io;
 use std::net::Shutdown;
-use std::time::Duration;
 
 use annulet_driver::op::{self, Readv, Recv, RecvExact, Send, SendAll, Writev};
 use annulet_driver::{Fd, IoBuf, IoBufMut, IoVectoredBuf, IoVectoredBufMut, Op};
 use socket2::SockAddr;
 
+use crate::limit::Limits;
 use crate::options::with_socket;
 
 /// `MSG_PEEK` of `recv(2)`.
@@ -39,18 +39,15 @@ mod sealed {
 
         fn fd(&self) -> &Fd;
 
-        /// How long each read may take.
-        fn read_limit(&self) -> Option<Duration>;
-
-        /// How long each write may take.
-        fn write_limit(&self) -> Option<Duration>;
+        /// How long each read and each write may take.
+        fn limits(&self) -> &Limits;
 
         fn reading<T: op::Operation>(&self, op: T) -> Op<T> {
-            Op::on(self.fd(), op).maybe_timeout(self.read_limit())
+            Op::on(self.fd(), op).maybe_timeout(self.limits().read.load())
         }
 
         fn writing<T: op::Operation>(&self, op: T) -> Op<T> {
-            Op::on(self.fd(), op).maybe_timeout(self.write_limit())
+            Op::on(self.fd(), op).maybe_timeout(self.limits().write.load())
         }
 
         fn read<B: IoBufMut>(&self, buf: B) -> Op<Recv<B>> {

@@ -10,6 +10,7 @@
 //! | `accept`, `connect`, `split` | the futures [`Accept`], [`Incoming`] and [`Connect`]; a stream's two halves |
 //! | `read_write` | streams and halves as `AsyncRead` and `AsyncWrite` |
 //! | `addrs` | [`ToSocketAddrs`]: addresses, and names looked up off the thread |
+//! | `convert` | from and to the standard library; a handle twice: `try_clone` |
 //! | `limit` | a handle's own time limit for each read or write |
 //! | `options` | socket options, by way of `socket2` |
 //!
@@ -27,6 +28,7 @@ mod accept;
 mod addrs;
 mod connect;
 mod connection;
+mod convert;
 mod limit;
 mod options;
 mod read_write;

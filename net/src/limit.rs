@@ -37,6 +37,21 @@ impl Limit {
     }
 }
 
+/// The limits of both directions.
+#[derive(Debug, Default)]
+pub struct Limits {
+    pub(crate) read: Limit,
+    pub(crate) write: Limit,
+}
+
+impl Limits {
+    /// Takes over what is set there.
+    pub(crate) fn copy(&self, from: &Limits) -> io::Result<()> {
+        self.read.store(from.read.load())?;
+        self.write.store(from.write.load())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

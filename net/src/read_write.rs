@@ -9,11 +9,21 @@ use crate::{OwnedReadHalf, OwnedWriteHalf, TcpStream, UnixStream};
 
 /// What the kernel may move by itself: without a limit for each read.
 fn source(stream: &impl Connection) -> Option<Endpoint<'_>> {
-    stream.read_limit().is_none().then(|| socket(stream))
+    stream
+        .limits()
+        .read
+        .load()
+        .is_none()
+        .then(|| socket(stream))
 }
 
 fn sink(stream: &impl Connection) -> Option<Endpoint<'_>> {
-    stream.write_limit().is_none().then(|| socket(stream))
+    stream
+        .limits()
+        .write
+        .load()
+        .is_none()
+        .then(|| socket(stream))
 }
 
 fn socket(stream: &impl Connection) -> Endpoint<'_> {

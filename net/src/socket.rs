@@ -6,7 +6,7 @@ mod typed;
 use std::fmt;
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use annulet_driver::op::{
@@ -16,7 +16,9 @@ use annulet_driver::{Close, Fd, IoBuf, IoBufMut, IoVectoredBuf, IoVectoredBufMut
 use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
 
 use crate::accept::Accept;
-use crate::limit::Limit;
+use crate::connection::Connection;
+use crate::convert::descriptor;
+use crate::limit::Limits;
 use crate::options::{mind_linger, with_socket};
 
 /// A socket of any domain, type and protocol (`socket(2)`): raw, packet, netlink, vsock, and those that have a type
@@ -50,8 +52,7 @@ use crate::options::{mind_linger, with_socket};
 /// ```
 pub struct Socket {
     fd: Fd,
-    read_limit: Limit,
-    write_limit: Limit,
+    limits: Limits,
 }
 
 /// Makes a socket, close-on-exec.
@@ -115,8 +116,7 @@ impl Socket {
     fn of(fd: Fd) -> Socket {
         Socket {
             fd,
-            read_limit: Limit::default(),
-            write_limit: Limit::default(),
+            limits: Limits::default(),
         }
     }
 
@@ -234,12 +234,12 @@ impl Socket {
     ///
     /// If awaited outside a runtime.
     pub fn recv<B: IoBufMut>(&self, buf: B) -> Op<RecvFrom<B, usize>> {
-        self.receiving(RecvFrom::new(buf, 0))
+        self.reading(RecvFrom::new(buf, 0))
     }
 
     /// As [`recv`](Socket::recv), and tells who sent it, if the protocol does.
     pub fn recv_from<B: IoBufMut>(&self, buf: B) -> Op<RecvFrom<B, (usize, Option<SockAddr>)>> {
-        self.receiving(RecvFrom::new(buf, 0))
+        self.reading(RecvFrom::new(buf, 0))
     }
 
     /// As [`recv`](Socket::recv), with `MSG_*` flags as `recv(2)` has them: `MSG_PEEK`, `MSG_OOB`, `MSG_ERRQUEUE`.
@@ -247,13 +247,13 @@ impl Socket {
     ///
     /// Goes through the ring: `IORING_OP_RECV`, Linux 5.6.
     pub fn recv_with_flags<B: IoBufMut>(&self, buf: B, flags: i32) -> Op<Recv<B>> {
-        self.receiving(Recv::with_flags(buf, flags))
+        self.reading(Recv::with_flags(buf, flags))
     }
 
     /// Receives from a stream until the buffer's room is full; see
     /// [`TcpStream::read_exact`](crate::TcpStream::read_exact).
     pub fn read_exact<B: IoBufMut>(&self, buf: B) -> Op<RecvExact<B>> {
-        self.receiving(RecvExact::new(buf))
+        self.reading(RecvExact::new(buf))
     }
 
     /// As [`recv`](Socket::recv), into several buffers in order, with `control_room` bytes of room for control data
@@ -264,7 +264,7 @@ impl Socket {
         control_room: usize,
         flags: i32,
     ) -> Op<RecvMsg<B>> {
-        self.receiving(RecvMsg::new(bufs, flags).with_control(control_room))
+        self.reading(RecvMsg::new(bufs, flags).with_control(control_room))
     }
 
     /// Sends the buffer's initialised bytes to the peer the socket is connected to: as a message, or what a stream
@@ -282,17 +282,17 @@ impl Socket {
     ///
     /// If the future is dropped, any part of a stream's bytes, or the message, may have been sent.
     pub fn send<B: IoBuf>(&self, buf: B) -> Op<SendTo<B>> {
-        self.sending(SendTo::new(buf, None, 0))
+        self.writing(SendTo::new(buf, None, 0))
     }
 
     /// As [`send`](Socket::send), to `addr`.
     pub fn send_to<B: IoBuf>(&self, buf: B, addr: &SockAddr) -> Op<SendTo<B>> {
-        self.sending(SendTo::new(buf, Some(addr.clone()), 0))
+        self.writing(SendTo::new(buf, Some(addr.clone()), 0))
     }
 
     /// Sends all of the buffer down a stream; see [`TcpStream::write_all`](crate::TcpStream::write_all).
     pub fn write_all<B: IoBuf>(&self, buf: B) -> Op<SendAll<B>> {
-        self.sending(SendAll::new(buf))
+        self.writing(SendAll::new(buf))
     }
 
     /// As [`send`](Socket::send) and [`send_to`](Socket::send_to): the bytes of several buffers, with control data
@@ -304,15 +304,7 @@ impl Socket {
         control: Control,
         flags: i32,
     ) -> Op<SendMsg<B>> {
-        self.sending(SendMsg::new(bufs, addr.cloned(), flags).with_control(control))
-    }
-
-    fn receiving<T: op::Operation>(&self, op: T) -> Op<T> {
-        Op::on(&self.fd, op).maybe_timeout(self.read_limit.load())
-    }
-
-    fn sending<T: op::Operation>(&self, op: T) -> Op<T> {
-        Op::on(&self.fd, op).maybe_timeout(self.write_limit.load())
+        self.writing(SendMsg::new(bufs, addr.cloned(), flags).with_control(control))
     }
 
     /// Limits how long each receive may take; see [`TcpStream::set_read_timeout`](crate::TcpStream::set_read_timeout).
@@ -321,7 +313,7 @@ impl Socket {
     ///
     /// `InvalidInput` for a limit of zero.
     pub fn set_read_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
-        self.read_limit.store(limit)
+        self.limits.read.store(limit)
     }
 
     /// Limits how long each send may take; see [`TcpStream::set_write_timeout`](crate::TcpStream::set_write_timeout).
@@ -330,7 +322,7 @@ impl Socket {
     ///
     /// `InvalidInput` for a limit of zero.
     pub fn set_write_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
-        self.write_limit.store(limit)
+        self.limits.write.store(limit)
     }
 
     /// Ends one direction of the connection, or both; see [`TcpStream::shutdown`](crate::TcpStream::shutdown).
@@ -362,24 +354,7 @@ impl Socket {
     }
 }
 
-impl AsRawFd for Socket {
-    /// The number. It may belong to another file once the socket is closed.
-    fn as_raw_fd(&self) -> RawFd {
-        self.fd.as_raw_fd()
-    }
-}
-
-impl AsFd for Socket {
-    /// Borrows the descriptor, which makes closing the socket dearer: its number stays taken until the handle
-    /// is dropped.
-    ///
-    /// # Panics
-    ///
-    /// If the socket is closed.
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
-}
+descriptor!(Socket);
 
 impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

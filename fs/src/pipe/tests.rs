@@ -67,3 +67,20 @@ fn closing_an_end_tells_the_other() {
         assert_eq!(error.raw_os_error(), Some(9));
     });
 }
+
+#[test]
+fn the_other_end_hears_of_a_close_when_all_clones_are_closed() {
+    block_on(async {
+        let (reader, writer) = pipe().unwrap();
+        let (reader_too, writer_too) = (reader.try_clone().unwrap(), writer.try_clone().unwrap());
+        reader.close().await.unwrap();
+        writer.write_all("for the clone").await.0.unwrap();
+        writer.close().await.unwrap();
+        assert!(writer.try_clone().is_err());
+        assert_eq!(reader_too.read([0; 64]).await.0.unwrap(), 13);
+        let mut end = reader_too.read([0; 64]);
+        assert!(poll_once(&mut end).is_pending());
+        writer_too.close().await.unwrap();
+        assert_eq!(end.await.0.unwrap(), 0);
+    });
+}

@@ -2,13 +2,14 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
 
-use annulet_driver::Fd;
+use annulet_driver::{Fd, IntoStdError, Kept, KeptMessage};
 use socket2::{Domain, SockAddr, Type};
 
 use super::Socket;
 use crate::connection::Connection;
+use crate::convert::{self, try_clone};
+use crate::limit::Limits;
 use crate::options::{mind_linger, with_socket};
 use crate::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixSeqpacket, UnixStream};
 
@@ -24,8 +25,7 @@ macro_rules! becomes {
             pub fn $name(self) -> io::Result<$handle> {
                 self.must_be(&$domain, $kind)?;
                 let handle = <$handle as Connection>::adopt(self.fd, true);
-                handle.set_read_timeout(self.read_limit.load())?;
-                handle.set_write_timeout(self.write_limit.load())?;
+                handle.limits().copy(&self.limits)?;
                 Ok(handle)
             }
         )*}
@@ -75,6 +75,36 @@ impl Socket {
         Ok(TcpListener::new(self.fd))
     }
 
+    /// Ends every operation in flight, and gives the descriptor away: in blocking mode, with the time limits as the
+    /// kernel knows them.
+    ///
+    /// # Errors
+    ///
+    /// If something arrived for receives whose futures were dropped, it and the descriptor are in the error's
+    /// [parts](IntoStdError::into_parts); otherwise as [`UdpSocket::into_std`]. Connections that arrived for dropped
+    /// accepts are closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it resolves, the socket is closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> { runtime::Runtime::new()?.block_on(async {
+    /// use runtime::net::{Domain, Socket, Type};
+    /// use std::os::fd::OwnedFd;
+    ///
+    /// let (one, two) = Socket::pair(Domain::UNIX, Type::SEQPACKET, None)?;
+    /// let one: OwnedFd = one.into_std().await?;
+    /// Socket::from(one).send("hello").await.0?;
+    /// assert_eq!(two.recv([0; 8]).await.0?, 5);
+    /// # Ok(()) }) }
+    /// ```
+    pub async fn into_std(self) -> Result<OwnedFd, IntoStdError<OwnedFd, Vec<KeptMessage>>> {
+        convert::into_std(self.fd, Some(&self.limits), Kept::into_messages).await
+    }
+
     fn must_be(&self, domains: &[Domain], kind: Type) -> io::Result<()> {
         let (domain, its_kind) = with_socket(&self.fd, |s| Ok((s.domain()?, s.r#type()?)))?;
         if domains.contains(&domain) && its_kind == kind {
@@ -85,6 +115,8 @@ impl Socket {
         Err(io::Error::new(io::ErrorKind::InvalidInput, what))
     }
 }
+
+try_clone!(Socket with limits);
 
 impl Connection for Socket {
     type Addr = SockAddr;
@@ -105,12 +137,8 @@ impl Connection for Socket {
         &self.fd
     }
 
-    fn read_limit(&self) -> Option<Duration> {
-        self.read_limit.load()
-    }
-
-    fn write_limit(&self) -> Option<Duration> {
-        self.write_limit.load()
+    fn limits(&self) -> &Limits {
+        &self.limits
     }
 }
 

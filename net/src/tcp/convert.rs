@@ -3,11 +3,12 @@
 use std::fmt;
 use std::io;
 use std::net;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::OwnedFd;
 
-use annulet_driver::{Fd, IntoStdError};
+use annulet_driver::{Fd, IntoStdError, Kept};
 
 use super::{TcpStream, mind_linger};
+use crate::convert::{self, descriptor, try_clone};
 
 impl TcpStream {
     /// Takes a stream of the standard library over, blocking or not, with its time limits and what it does at
@@ -29,11 +30,7 @@ impl TcpStream {
     /// # Ok(()) }) }
     /// ```
     pub fn from_std(stream: net::TcpStream) -> io::Result<TcpStream> {
-        let (read, write) = (stream.read_timeout()?, stream.write_timeout()?);
-        let stream = TcpStream::from(OwnedFd::from(stream));
-        stream.read_limit.store(read)?;
-        stream.write_limit.store(write)?;
-        Ok(stream)
+        convert::from_std(stream)
     }
 
     /// Ends every operation in flight, and gives the stream to the standard library: in blocking mode, with its
@@ -65,22 +62,7 @@ impl TcpStream {
     /// # Ok(()) }) }
     /// ```
     pub async fn into_std(self) -> Result<net::TcpStream, IntoStdError<net::TcpStream, Vec<u8>>> {
-        let (read, write) = (self.read_limit.load(), self.write_limit.load());
-        let (fd, kept) = self.fd.reclaim().await.map_err(IntoStdError::gone)?;
-        let (bytes, failed) = kept.into_stream();
-        let stream = net::TcpStream::from(fd);
-        let set = stream
-            .set_nonblocking(false)
-            .and_then(|()| stream.set_read_timeout(read))
-            .and_then(|()| stream.set_write_timeout(write));
-        let error = match (failed, set) {
-            (Some(error), _) | (None, Err(error)) => error,
-            (None, Ok(())) if bytes.is_empty() => return Ok(stream),
-            (None, Ok(())) => io::Error::other(
-                "bytes had arrived for reads that were dropped; take them by into_parts",
-            ),
-        };
-        Err(IntoStdError::with_parts(error, stream, bytes))
+        convert::into_std(self.fd, Some(&self.limits), Kept::into_stream).await
     }
 }
 
@@ -94,24 +76,8 @@ impl From<OwnedFd> for TcpStream {
     }
 }
 
-impl AsRawFd for TcpStream {
-    /// The number. It may belong to another file once the stream is closed.
-    fn as_raw_fd(&self) -> RawFd {
-        self.fd.as_raw_fd()
-    }
-}
-
-impl AsFd for TcpStream {
-    /// Borrows the descriptor, which makes closing the stream dearer: its number stays taken until the handle
-    /// is dropped.
-    ///
-    /// # Panics
-    ///
-    /// If the stream is closed.
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
-}
+descriptor!(TcpStream);
+try_clone!(TcpStream with limits);
 
 impl fmt::Debug for TcpStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::io;
 use std::net::{self, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::OwnedFd;
 
 use annulet_driver::{Close, Fd, IntoStdError};
 
 use super::{Accept, Incoming, TcpSocket, TcpStream, ip_addr, mind_linger, with_socket};
 use crate::ToSocketAddrs;
+use crate::convert::{self, descriptor, try_clone};
 
 /// How many connections wait to be accepted before the kernel turns others away. The kernel's own limit is in
 /// `/proc/sys/net/core/somaxconn`.
@@ -281,17 +282,7 @@ impl TcpListener {
     pub async fn into_std(
         self,
     ) -> Result<net::TcpListener, IntoStdError<net::TcpListener, Vec<TcpStream>>> {
-        let (fd, mut kept) = self.fd.reclaim().await.map_err(IntoStdError::gone)?;
-        let listener = net::TcpListener::from(fd);
-        let streams: Vec<TcpStream> = kept.sockets().map(|(fd, _)| fd.into()).collect();
-        let error = match listener.set_nonblocking(false) {
-            Ok(()) if streams.is_empty() => return Ok(listener),
-            Ok(()) => io::Error::other(
-                "connections had arrived for accepts that were dropped; take them by into_parts",
-            ),
-            Err(error) => error,
-        };
-        Err(IntoStdError::with_parts(error, listener, streams))
+        convert::into_std(self.fd, None, convert::accepted).await
     }
 }
 
@@ -305,24 +296,8 @@ impl From<OwnedFd> for TcpListener {
     }
 }
 
-impl AsRawFd for TcpListener {
-    /// The number. It may belong to another file once the listener is closed.
-    fn as_raw_fd(&self) -> RawFd {
-        self.fd.as_raw_fd()
-    }
-}
-
-impl AsFd for TcpListener {
-    /// Borrows the descriptor, which makes closing the listener dearer: its number stays taken until the handle
-    /// is dropped.
-    ///
-    /// # Panics
-    ///
-    /// If the listener is closed.
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
-}
+descriptor!(TcpListener);
+try_clone!(TcpListener);
 
 impl fmt::Debug for TcpListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

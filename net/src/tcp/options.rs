@@ -40,7 +40,7 @@ impl TcpStream {
     /// # Ok(()) }) }
     /// ```
     pub fn set_read_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
-        self.read_limit.store(limit)
+        self.limits.read.store(limit)
     }
 
     /// Limits how long each write may take that is called from now on, a [`write_all`](TcpStream::write_all) as a
@@ -65,7 +65,7 @@ impl TcpStream {
     /// # Ok(()) }) }
     /// ```
     pub fn set_write_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
-        self.write_limit.store(limit)
+        self.limits.write.store(limit)
     }
 
     /// What [`set_read_timeout`](TcpStream::set_read_timeout) set.
@@ -74,7 +74,7 @@ impl TcpStream {
     ///
     /// None; the result is as in `std`.
     pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(self.read_limit.load())
+        Ok(self.limits.read.load())
     }
 
     /// What [`set_write_timeout`](TcpStream::set_write_timeout) set.
@@ -83,7 +83,7 @@ impl TcpStream {
     ///
     /// None; the result is as in `std`.
     pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(self.write_limit.load())
+        Ok(self.limits.write.load())
     }
 
     /// Whether small writes go out at once (`TCP_NODELAY`), instead of waiting for the peer's word on earlier ones

@@ -2,13 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
 use annulet_driver::{Fd, Op, op};
 use socket2::{Domain, Protocol, TcpKeepalive, Type};
 
 use super::{Connect, TcpListener, ip_addr, with_socket};
+use crate::convert::descriptor;
 
 /// A TCP socket that neither listens nor is connected yet: for options that must be set before.
 ///
@@ -322,14 +322,4 @@ fn make(domain: Domain) -> Op<op::Socket> {
     crate::socket::open(domain, Type::STREAM, Some(Protocol::TCP))
 }
 
-impl AsRawFd for TcpSocket {
-    fn as_raw_fd(&self) -> RawFd {
-        self.fd.as_raw_fd()
-    }
-}
-
-impl AsFd for TcpSocket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
-}
+descriptor!(TcpSocket);

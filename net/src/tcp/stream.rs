@@ -3,7 +3,6 @@
 
 use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::time::Duration;
 
 use annulet_driver::op::{self, Readv, Recv, RecvExact, Send, SendAll, Writev};
 use annulet_driver::{Close, Fd, IoBuf, IoBufMut, IoVectoredBuf, IoVectoredBufMut, Op};
@@ -11,7 +10,7 @@ use socket2::SockAddr;
 
 use super::{ip_addr, mind_linger};
 use crate::connection::Connection;
-use crate::limit::Limit;
+use crate::limit::Limits;
 use crate::split::{OwnedReadHalf, OwnedWriteHalf, split};
 
 /// A TCP connection.
@@ -42,16 +41,14 @@ use crate::split::{OwnedReadHalf, OwnedWriteHalf, split};
 /// ```
 pub struct TcpStream {
     pub(super) fd: Fd,
-    pub(super) read_limit: Limit,
-    pub(super) write_limit: Limit,
+    pub(super) limits: Limits,
 }
 
 impl TcpStream {
     pub(super) fn new(fd: Fd) -> TcpStream {
         TcpStream {
             fd,
-            read_limit: Limit::default(),
-            write_limit: Limit::default(),
+            limits: Limits::default(),
         }
     }
 
@@ -394,11 +391,7 @@ impl Connection for TcpStream {
         &self.fd
     }
 
-    fn read_limit(&self) -> Option<Duration> {
-        self.read_limit.load()
-    }
-
-    fn write_limit(&self) -> Option<Duration> {
-        self.write_limit.load()
+    fn limits(&self) -> &Limits {
+        &self.limits
     }
 }

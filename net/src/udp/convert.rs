@@ -3,14 +3,15 @@
 use std::fmt;
 use std::io;
 use std::net;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::time::Duration;
+use std::os::fd::OwnedFd;
 
-use annulet_driver::{Fd, IntoStdError, KeptMessage};
+use annulet_driver::{Fd, IntoStdError, Kept, KeptMessage};
 use socket2::SockAddr;
 
 use super::UdpSocket;
 use crate::connection::Connection;
+use crate::convert::{self, descriptor, try_clone};
+use crate::limit::Limits;
 use crate::options::ip_addr;
 
 impl UdpSocket {
@@ -31,11 +32,7 @@ impl UdpSocket {
     /// # Ok(()) }) }
     /// ```
     pub fn from_std(socket: net::UdpSocket) -> io::Result<UdpSocket> {
-        let (read, write) = (socket.read_timeout()?, socket.write_timeout()?);
-        let socket = UdpSocket::from(OwnedFd::from(socket));
-        socket.read_limit.store(read)?;
-        socket.write_limit.store(write)?;
-        Ok(socket)
+        convert::from_std(socket)
     }
 
     /// Ends every operation in flight, and gives the socket to the standard library: in blocking mode, with its time
@@ -68,22 +65,7 @@ impl UdpSocket {
     pub async fn into_std(
         self,
     ) -> Result<net::UdpSocket, IntoStdError<net::UdpSocket, Vec<KeptMessage>>> {
-        let (read, write) = (self.read_limit.load(), self.write_limit.load());
-        let (fd, kept) = self.fd.reclaim().await.map_err(IntoStdError::gone)?;
-        let (messages, failed) = kept.into_messages();
-        let socket = net::UdpSocket::from(fd);
-        let set = socket
-            .set_nonblocking(false)
-            .and_then(|()| socket.set_read_timeout(read))
-            .and_then(|()| socket.set_write_timeout(write));
-        let error = match (failed, set) {
-            (Some(error), _) | (None, Err(error)) => error,
-            (None, Ok(())) if messages.is_empty() => return Ok(socket),
-            (None, Ok(())) => io::Error::other(
-                "datagrams had arrived for receives that were dropped; take them by into_parts",
-            ),
-        };
-        Err(IntoStdError::with_parts(error, socket, messages))
+        convert::into_std(self.fd, Some(&self.limits), Kept::into_messages).await
     }
 }
 
@@ -104,12 +86,8 @@ impl Connection for UdpSocket {
         &self.fd
     }
 
-    fn read_limit(&self) -> Option<Duration> {
-        self.read_limit.load()
-    }
-
-    fn write_limit(&self) -> Option<Duration> {
-        self.write_limit.load()
+    fn limits(&self) -> &Limits {
+        &self.limits
     }
 }
 
@@ -120,24 +98,8 @@ impl From<OwnedFd> for UdpSocket {
     }
 }
 
-impl AsRawFd for UdpSocket {
-    /// The number. It may belong to another file once the socket is closed.
-    fn as_raw_fd(&self) -> RawFd {
-        self.fd.as_raw_fd()
-    }
-}
-
-impl AsFd for UdpSocket {
-    /// Borrows the descriptor, which makes closing the socket dearer: its number stays taken until the handle
-    /// is dropped.
-    ///
-    /// # Panics
-    ///
-    /// If the socket is closed.
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
-}
+descriptor!(UdpSocket);
+try_clone!(UdpSocket with limits);
 
 impl fmt::Debug for UdpSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

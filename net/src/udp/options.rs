@@ -31,7 +31,7 @@ impl UdpSocket {
     /// # Ok(()) }) }
     /// ```
     pub fn set_read_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
-        self.read_limit.store(limit)
+        self.limits.read.store(limit)
     }
 
     /// Limits how long each send may take that is called from now on; otherwise as
@@ -41,7 +41,7 @@ impl UdpSocket {
     ///
     /// `InvalidInput` for a limit of zero.
     pub fn set_write_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
-        self.write_limit.store(limit)
+        self.limits.write.store(limit)
     }
 
     /// What [`set_read_timeout`](UdpSocket::set_read_timeout) set.
@@ -50,7 +50,7 @@ impl UdpSocket {
     ///
     /// None; the result is as in `std`.
     pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(self.read_limit.load())
+        Ok(self.limits.read.load())
     }
 
     /// What [`set_write_timeout`](UdpSocket::set_write_timeout) set.
@@ -59,7 +59,7 @@ impl UdpSocket {
     ///
     /// None; the result is as in `std`.
     pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(self.write_limit.load())
+        Ok(self.limits.write.load())
     }
 
     /// Joins the IPv4 group `group` on the device with the address `interface`; an unspecified one leaves the

@@ -12,6 +12,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use socket2::SockAddr;
 
 use super::UdpSocket;
+use crate::connection::Connection;
 
 /// The kernel tells the segments' size as an `int`.
 const ROOM: usize = Control::room(size_of::<i32>());
@@ -135,7 +136,7 @@ impl UdpSocket {
     /// # Ok(()) }) }
     /// ```
     pub fn recv_batch<B: IoBufMut>(&self, buf: B) -> Op<RecvFrom<B, Batch>> {
-        self.receiving(RecvFrom::new(buf, 0).with_control(ROOM))
+        self.reading(RecvFrom::new(buf, 0).with_control(ROOM))
     }
 
     /// Sends the buffer's bytes as datagrams of `size` bytes each, the last one smaller if there is a rest, to the
@@ -155,13 +156,13 @@ impl UdpSocket {
     ///
     /// If the future is dropped, the datagrams may have been sent or not.
     pub fn send_segments<B: IoBuf>(&self, buf: B, size: u16) -> Op<SendTo<B>> {
-        self.sending(SendTo::new(buf, None, 0).with_control(segments_of(size)))
+        self.writing(SendTo::new(buf, None, 0).with_control(segments_of(size)))
     }
 
     /// As [`send_segments`](UdpSocket::send_segments), to `addr`.
     pub fn send_segments_to<B: IoBuf>(&self, buf: B, size: u16, addr: SocketAddr) -> Op<SendTo<B>> {
         let to = Some(SockAddr::from(addr));
-        self.sending(SendTo::new(buf, to, 0).with_control(segments_of(size)))
+        self.writing(SendTo::new(buf, to, 0).with_control(segments_of(size)))
     }
 
     /// Has every send cut into datagrams of `size` bytes (`UDP_SEGMENT`), as

@@ -9,7 +9,8 @@ use annulet_driver::{Close, Fd, IoBuf, IoBufMut, IoVectoredBuf, IoVectoredBufMut
 use socket2::{Domain, Protocol, SockAddr, Type};
 
 use crate::ToSocketAddrs;
-use crate::limit::Limit;
+use crate::connection::Connection;
+use crate::limit::Limits;
 use crate::options::{ip_addr, with_socket};
 
 /// `MSG_PEEK` of `recv(2)`.
@@ -45,16 +46,14 @@ const PEEK: i32 = rustix::net::RecvFlags::PEEK.bits().cast_signed();
 /// ```
 pub struct UdpSocket {
     pub(super) fd: Fd,
-    pub(super) read_limit: Limit,
-    pub(super) write_limit: Limit,
+    pub(super) limits: Limits,
 }
 
 impl UdpSocket {
     pub(crate) fn new(fd: Fd) -> UdpSocket {
         UdpSocket {
             fd,
-            read_limit: Limit::default(),
-            write_limit: Limit::default(),
+            limits: Limits::default(),
         }
     }
 
@@ -171,7 +170,7 @@ impl UdpSocket {
     ///
     /// If awaited outside a runtime.
     pub fn send<B: IoBuf>(&self, buf: B) -> Op<SendTo<B>> {
-        self.sending(SendTo::new(buf, None, 0))
+        self.writing(SendTo::new(buf, None, 0))
     }
 
     /// As [`send`](UdpSocket::send), to `addr`.
@@ -192,12 +191,12 @@ impl UdpSocket {
     /// # Ok(()) }) }
     /// ```
     pub fn send_to<B: IoBuf>(&self, buf: B, addr: SocketAddr) -> Op<SendTo<B>> {
-        self.sending(SendTo::new(buf, Some(addr.into()), 0))
+        self.writing(SendTo::new(buf, Some(addr.into()), 0))
     }
 
     /// As [`send`](UdpSocket::send): the bytes of several buffers as one datagram.
     pub fn send_vectored<B: IoVectoredBuf>(&self, bufs: B) -> Op<SendMsg<B>> {
-        self.sending(SendMsg::new(bufs, None, 0))
+        self.writing(SendMsg::new(bufs, None, 0))
     }
 
     /// As [`send_to`](UdpSocket::send_to): the bytes of several buffers as one datagram.
@@ -215,7 +214,7 @@ impl UdpSocket {
     /// # Ok(()) }) }
     /// ```
     pub fn send_vectored_to<B: IoVectoredBuf>(&self, bufs: B, addr: SocketAddr) -> Op<SendMsg<B>> {
-        self.sending(SendMsg::new(bufs, Some(addr.into()), 0))
+        self.writing(SendMsg::new(bufs, Some(addr.into()), 0))
     }
 
     /// As [`send`](UdpSocket::send) and [`send_to`](UdpSocket::send_to), with control data: the local address to send
@@ -230,7 +229,7 @@ impl UdpSocket {
         addr: Option<SocketAddr>,
         control: Control,
     ) -> Op<SendMsg<B>> {
-        self.sending(SendMsg::new(bufs, addr.map(SockAddr::from), 0).with_control(control))
+        self.writing(SendMsg::new(bufs, addr.map(SockAddr::from), 0).with_control(control))
     }
 
     /// Receives a datagram into the buffer's room (all of a `Vec`'s capacity) and tells its length. What there
@@ -254,7 +253,7 @@ impl UdpSocket {
     ///
     /// If awaited outside a runtime.
     pub fn recv<B: IoBufMut>(&self, buf: B) -> Op<RecvFrom<B, usize>> {
-        self.receiving(RecvFrom::new(buf, 0))
+        self.reading(RecvFrom::new(buf, 0))
     }
 
     /// As [`recv`](UdpSocket::recv), and tells who sent it.
@@ -285,7 +284,7 @@ impl UdpSocket {
     /// # Ok(()) }) }
     /// ```
     pub fn recv_from<B: IoBufMut>(&self, buf: B) -> Op<RecvFrom<B, (usize, SocketAddr)>> {
-        self.receiving(RecvFrom::new(buf, 0))
+        self.reading(RecvFrom::new(buf, 0))
     }
 
     /// As [`recv`](UdpSocket::recv), into several buffers, which are filled in order, and tells all there is to tell:
@@ -322,7 +321,7 @@ impl UdpSocket {
     /// ([`Control::room`](op::Control::room)): the type of service
     /// ([`set_recv_tos_v4`](UdpSocket::set_recv_tos_v4)), for instance.
     pub fn recv_msg<B: IoVectoredBufMut>(&self, bufs: B, control_room: usize) -> Op<RecvMsg<B>> {
-        self.receiving(RecvMsg::new(bufs, 0).with_control(control_room))
+        self.reading(RecvMsg::new(bufs, 0).with_control(control_room))
     }
 
     /// As [`recv`](UdpSocket::recv), but leaves the datagram for the next receive (`MSG_PEEK`).
@@ -331,7 +330,7 @@ impl UdpSocket {
     ///
     /// Dropping the future loses nothing but the buffer.
     pub fn peek<B: IoBufMut>(&self, buf: B) -> Op<RecvFrom<B, usize>> {
-        self.receiving(RecvFrom::new(buf, PEEK))
+        self.reading(RecvFrom::new(buf, PEEK))
     }
 
     /// As [`recv_from`](UdpSocket::recv_from), but leaves the datagram for the next receive (`MSG_PEEK`).
@@ -352,15 +351,7 @@ impl UdpSocket {
     /// # Ok(()) }) }
     /// ```
     pub fn peek_from<B: IoBufMut>(&self, buf: B) -> Op<RecvFrom<B, (usize, SocketAddr)>> {
-        self.receiving(RecvFrom::new(buf, PEEK))
-    }
-
-    pub(super) fn sending<T: op::Operation>(&self, op: T) -> Op<T> {
-        Op::on(&self.fd, op).maybe_timeout(self.write_limit.load())
-    }
-
-    pub(super) fn receiving<T: op::Operation>(&self, op: T) -> Op<T> {
-        Op::on(&self.fd, op).maybe_timeout(self.read_limit.load())
+        self.reading(RecvFrom::new(buf, PEEK))
     }
 
     /// Ends every operation in flight, then closes the socket.

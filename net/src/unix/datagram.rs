@@ -6,12 +6,13 @@ use std::os::unix::net::{self, SocketAddr};
 use std::path::Path;
 
 use annulet_driver::op::{self, RecvFrom, SendTo};
-use annulet_driver::{Fd, IntoStdError, IoBuf, IoBufMut, KeptMessage, Op, from_unix_addr};
+use annulet_driver::{Fd, IntoStdError, IoBuf, IoBufMut, Kept, KeptMessage, Op, from_unix_addr};
 use socket2::{SockAddr, Type};
 
 use super::{Passed, bind, handle, pair, passing, path_addr, socket};
 use crate::connection::{Connection, PEEK};
-use crate::limit::Limit;
+use crate::convert;
+use crate::limit::Limits;
 
 /// A unix socket for messages: each is sent and received as a whole, none is lost on the way or overtakes another. A
 /// send waits while the receiver has too many.
@@ -39,8 +40,7 @@ use crate::limit::Limit;
 /// ```
 pub struct UnixDatagram {
     fd: Fd,
-    read_limit: Limit,
-    write_limit: Limit,
+    limits: Limits,
 }
 
 handle::talking_handle!(UnixDatagram);
@@ -255,11 +255,7 @@ impl UnixDatagram {
     ///
     /// What reading these settings (`getsockopt(2)`) reports.
     pub fn from_std(socket: net::UnixDatagram) -> io::Result<UnixDatagram> {
-        let (read, write) = (socket.read_timeout()?, socket.write_timeout()?);
-        let socket = UnixDatagram::from(OwnedFd::from(socket));
-        socket.read_limit.store(read)?;
-        socket.write_limit.store(write)?;
-        Ok(socket)
+        convert::from_std(socket)
     }
 
     /// Ends every operation in flight, and gives the socket to the standard library: in blocking mode, with its
@@ -277,13 +273,6 @@ impl UnixDatagram {
     pub async fn into_std(
         self,
     ) -> Result<net::UnixDatagram, IntoStdError<net::UnixDatagram, Vec<KeptMessage>>> {
-        let (read, write) = (self.read_limit.load(), self.write_limit.load());
-        let (fd, kept) = self.fd.reclaim().await.map_err(IntoStdError::gone)?;
-        let socket = net::UnixDatagram::from(fd);
-        let set = socket
-            .set_nonblocking(false)
-            .and_then(|()| socket.set_read_timeout(read))
-            .and_then(|()| socket.set_write_timeout(write));
-        handle::to_std(socket, kept, set)
+        convert::into_std(self.fd, Some(&self.limits), Kept::into_messages).await
     }
 }

@@ -1,26 +1,5 @@
 //! What the handles of unix sockets do the same way; the macros take the handle's name.
 
-use std::io;
-
-use annulet_driver::{IntoStdError, Kept, KeptMessage};
-
-/// The standard library's `handle`, with what is kept beside it if there is something, or if `set` has failed.
-pub(super) fn to_std<S>(
-    handle: S,
-    kept: Kept,
-    set: io::Result<()>,
-) -> Result<S, IntoStdError<S, Vec<KeptMessage>>> {
-    let (messages, failed) = kept.into_messages();
-    let error = match (failed, set) {
-        (Some(error), _) | (None, Err(error)) => error,
-        (None, Ok(())) if messages.is_empty() => return Ok(handle),
-        (None, Ok(())) => io::Error::other(
-            "something had arrived for reads that were dropped; take it by into_parts",
-        ),
-    };
-    Err(IntoStdError::with_parts(error, handle, messages))
-}
-
 /// What every one of them has: its end, its borrowed descriptor.
 macro_rules! handle {
     ($handle:ident) => {
@@ -68,24 +47,7 @@ macro_rules! handle {
             }
         }
 
-        impl std::os::fd::AsRawFd for $handle {
-            /// The number. It may belong to another file once the socket is closed.
-            fn as_raw_fd(&self) -> std::os::fd::RawFd {
-                self.fd.as_raw_fd()
-            }
-        }
-
-        impl std::os::fd::AsFd for $handle {
-            /// Borrows the descriptor, which makes closing the socket dearer: its number stays taken until the handle
-            /// is dropped.
-            ///
-            /// # Panics
-            ///
-            /// If the socket is closed.
-            fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-                self.fd.as_fd()
-            }
-        }
+        $crate::convert::descriptor!($handle);
 
         impl std::fmt::Debug for $handle {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -106,13 +68,13 @@ macro_rules! talking_handle {
     ($handle:ident) => {
         $crate::unix::handle::handle!($handle);
         $crate::options::buffer_sizes!($handle);
+        $crate::convert::try_clone!($handle with limits);
 
         impl $handle {
             fn new(fd: annulet_driver::Fd) -> $handle {
                 $handle {
                     fd,
-                    read_limit: $crate::limit::Limit::default(),
-                    write_limit: $crate::limit::Limit::default(),
+                    limits: $crate::limit::Limits::default(),
                 }
             }
 
@@ -161,7 +123,7 @@ macro_rules! talking_handle {
                 &self,
                 limit: Option<std::time::Duration>,
             ) -> std::io::Result<()> {
-                self.read_limit.store(limit)
+                self.limits.read.store(limit)
             }
 
             /// Limits how long each write may take that is called from now on; otherwise as
@@ -174,7 +136,7 @@ macro_rules! talking_handle {
                 &self,
                 limit: Option<std::time::Duration>,
             ) -> std::io::Result<()> {
-                self.write_limit.store(limit)
+                self.limits.write.store(limit)
             }
 
             /// How long each read may take.
@@ -183,7 +145,7 @@ macro_rules! talking_handle {
             ///
             /// None; the result is as in `std`.
             pub fn read_timeout(&self) -> std::io::Result<Option<std::time::Duration>> {
-                Ok(self.read_limit.load())
+                Ok(self.limits.read.load())
             }
 
             /// How long each write may take.
@@ -192,7 +154,7 @@ macro_rules! talking_handle {
             ///
             /// None; the result is as in `std`.
             pub fn write_timeout(&self) -> std::io::Result<Option<std::time::Duration>> {
-                Ok(self.write_limit.load())
+                Ok(self.limits.write.load())
             }
         }
 
@@ -212,12 +174,8 @@ macro_rules! talking_handle {
                 &self.fd
             }
 
-            fn read_limit(&self) -> Option<std::time::Duration> {
-                self.read_limit.load()
-            }
-
-            fn write_limit(&self) -> Option<std::time::Duration> {
-                self.write_limit.load()
+            fn limits(&self) -> &$crate::limit::Limits {
+                &self.limits
             }
         }
 

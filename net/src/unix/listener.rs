@@ -11,6 +11,7 @@ use socket2::{SockAddr, Type};
 use super::unlink::Unlink;
 use super::{UnixSeqpacket, UnixStream, bind, handle, path_addr};
 use crate::accept::{Accept, Incoming};
+use crate::convert::{self, try_clone};
 
 /// How many connections wait to be accepted before `connect` waits. The kernel's own limit is in
 /// `/proc/sys/net/core/somaxconn`.
@@ -75,7 +76,7 @@ async fn listen(kind: Type, addr: SockAddr) -> io::Result<Fd> {
 }
 
 macro_rules! listener {
-    ($listener:ident, $stream:ident, $kind:expr) => {
+    ($listener:ident, $stream:ident, $kind:expr, $std:ty) => {
         handle::handle!($listener, |listener| listener.unlink.now());
 
         impl $listener {
@@ -178,6 +179,27 @@ macro_rules! listener {
             }
         }
 
+        try_clone!($listener);
+
+        impl $listener {
+            /// Ends every accept in flight, and gives the listener to the standard library, in blocking mode; as a plain
+            /// descriptor if that has no such type. Its path stays, whatever [`unlink_on_drop`](Self::unlink_on_drop)
+            /// has said.
+            ///
+            /// # Errors
+            ///
+            /// If connections arrived for accepts whose futures were dropped, they and the listener are in the error's
+            /// [parts](IntoStdError::into_parts). `EBADF`, without parts, if it is closed.
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropped before it resolves, the listener is closed.
+            pub async fn into_std(self) -> Result<$std, IntoStdError<$std, Vec<$stream>>> {
+                self.unlink.disarm();
+                convert::into_std(self.fd, None, convert::accepted).await
+            }
+        }
+
         impl From<OwnedFd> for $listener {
             /// Takes over a socket of this kind that listens.
             fn from(fd: OwnedFd) -> $listener {
@@ -187,8 +209,13 @@ macro_rules! listener {
     };
 }
 
-listener!(UnixListener, UnixStream, Type::STREAM);
-listener!(UnixSeqpacketListener, UnixSeqpacket, Type::SEQPACKET);
+listener!(UnixListener, UnixStream, Type::STREAM, net::UnixListener);
+listener!(
+    UnixSeqpacketListener,
+    UnixSeqpacket,
+    Type::SEQPACKET,
+    OwnedFd
+);
 
 impl UnixListener {
     /// Takes a listener of the standard library over, blocking or not.
@@ -198,33 +225,5 @@ impl UnixListener {
     /// None at present. Where sockets must be non-blocking, setting that may fail.
     pub fn from_std(listener: net::UnixListener) -> io::Result<UnixListener> {
         Ok(UnixListener::from(OwnedFd::from(listener)))
-    }
-
-    /// Ends every accept in flight, and gives the listener to the standard library, in blocking mode. Its path stays,
-    /// whatever [`unlink_on_drop`](UnixListener::unlink_on_drop) has said.
-    ///
-    /// # Errors
-    ///
-    /// If connections arrived for accepts whose futures were dropped, they and the listener are in the error's
-    /// [parts](IntoStdError::into_parts). `EBADF`, without parts, if it is closed.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropped before it resolves, the listener is closed.
-    pub async fn into_std(
-        self,
-    ) -> Result<net::UnixListener, IntoStdError<net::UnixListener, Vec<UnixStream>>> {
-        self.unlink.disarm();
-        let (fd, mut kept) = self.fd.reclaim().await.map_err(IntoStdError::gone)?;
-        let listener = net::UnixListener::from(fd);
-        let streams: Vec<UnixStream> = kept.sockets().map(|(fd, _)| fd.into()).collect();
-        let error = match listener.set_nonblocking(false) {
-            Ok(()) if streams.is_empty() => return Ok(listener),
-            Ok(()) => io::Error::other(
-                "connections had arrived for accepts that were dropped; take them by into_parts",
-            ),
-            Err(error) => error,
-        };
-        Err(IntoStdError::with_parts(error, listener, streams))
     }
 }

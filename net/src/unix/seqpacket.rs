@@ -6,18 +6,20 @@ use std::os::unix::net::SocketAddr;
 use std::path::Path;
 
 use annulet_driver::op::{RecvFrom, SendTo};
-use annulet_driver::{Fd, IoBuf, IoBufMut, Op, from_unix_addr};
+use annulet_driver::{Fd, IntoStdError, IoBuf, IoBufMut, Kept, KeptMessage, Op, from_unix_addr};
 use socket2::Type;
 
 use super::{Passed, connect, handle, pair, passing, path_addr};
 use crate::connect::Connect;
 use crate::connection::{Connection, PEEK};
-use crate::limit::Limit;
+use crate::convert;
+use crate::limit::Limits;
 
 /// A connection that carries messages: each is sent and received as a whole, in order (`SOCK_SEQPACKET`). Otherwise as a
 /// [`UnixStream`](super::UnixStream).
 ///
-/// The standard library has no such type; to and from others it goes as an [`OwnedFd`].
+/// The standard library has no such type; to and from others it goes as an [`OwnedFd`]
+/// ([`into_std`](UnixSeqpacket::into_std)).
 ///
 /// # Examples
 ///
@@ -35,8 +37,7 @@ use crate::limit::Limit;
 /// ```
 pub struct UnixSeqpacket {
     fd: Fd,
-    read_limit: Limit,
-    write_limit: Limit,
+    limits: Limits,
 }
 
 handle::talking_handle!(UnixSeqpacket);
@@ -125,5 +126,19 @@ impl UnixSeqpacket {
     /// As [`recv`](UnixSeqpacket::recv), with up to `max_fds` descriptors that came with the message.
     pub fn recv_fds<B: IoBufMut>(&self, buf: B, max_fds: usize) -> Op<RecvFrom<B, Passed>> {
         self.reading(passing::receive(buf, max_fds))
+    }
+
+    /// Ends every operation in flight, and gives the socket's descriptor away; otherwise as
+    /// [`UnixDatagram::into_std`](super::UnixDatagram::into_std).
+    ///
+    /// # Errors
+    ///
+    /// As [`UnixDatagram::into_std`](super::UnixDatagram::into_std).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it resolves, the socket is closed.
+    pub async fn into_std(self) -> Result<OwnedFd, IntoStdError<OwnedFd, Vec<KeptMessage>>> {
+        convert::into_std(self.fd, Some(&self.limits), Kept::into_messages).await
     }
 }

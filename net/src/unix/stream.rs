@@ -7,7 +7,7 @@ use std::path::Path;
 
 use annulet_driver::op::{Readv, Recv, RecvExact, RecvFrom, Send, SendAll, SendTo, Writev};
 use annulet_driver::{
-    Fd, IntoStdError, IoBuf, IoBufMut, IoVectoredBuf, IoVectoredBufMut, KeptMessage, Op,
+    Fd, IntoStdError, IoBuf, IoBufMut, IoVectoredBuf, IoVectoredBufMut, Kept, KeptMessage, Op,
     from_unix_addr,
 };
 use socket2::Type;
@@ -15,7 +15,8 @@ use socket2::Type;
 use super::{Passed, connect, handle, pair, passing, path_addr};
 use crate::connect::Connect;
 use crate::connection::Connection;
-use crate::limit::Limit;
+use crate::convert;
+use crate::limit::Limits;
 use crate::split::{OwnedReadHalf, OwnedWriteHalf, split};
 
 /// A connection between two processes of one machine, or two parts of one.
@@ -41,8 +42,7 @@ use crate::split::{OwnedReadHalf, OwnedWriteHalf, split};
 /// ```
 pub struct UnixStream {
     fd: Fd,
-    read_limit: Limit,
-    write_limit: Limit,
+    limits: Limits,
 }
 
 handle::talking_handle!(UnixStream);
@@ -218,11 +218,7 @@ impl UnixStream {
     ///
     /// What reading these settings (`getsockopt(2)`) reports.
     pub fn from_std(stream: net::UnixStream) -> io::Result<UnixStream> {
-        let (read, write) = (stream.read_timeout()?, stream.write_timeout()?);
-        let stream = UnixStream::from(OwnedFd::from(stream));
-        stream.read_limit.store(read)?;
-        stream.write_limit.store(write)?;
-        Ok(stream)
+        convert::from_std(stream)
     }
 
     /// Ends every operation in flight, and gives the stream to the standard library: in blocking mode, with its
@@ -240,13 +236,6 @@ impl UnixStream {
     pub async fn into_std(
         self,
     ) -> Result<net::UnixStream, IntoStdError<net::UnixStream, Vec<KeptMessage>>> {
-        let (read, write) = (self.read_limit.load(), self.write_limit.load());
-        let (fd, kept) = self.fd.reclaim().await.map_err(IntoStdError::gone)?;
-        let stream = net::UnixStream::from(fd);
-        let set = stream
-            .set_nonblocking(false)
-            .and_then(|()| stream.set_read_timeout(read))
-            .and_then(|()| stream.set_write_timeout(write));
-        handle::to_std(stream, kept, set)
+        convert::into_std(self.fd, Some(&self.limits), Kept::into_messages).await
     }
 }

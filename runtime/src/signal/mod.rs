@@ -3,7 +3,7 @@
 //! | what | |
 //! | --- | --- |
 //! | [`ctrl_c`] | the next Ctrl-C |
-//! | [`unix::signal`] | a listener for any signal that can be caught |
+//! | [`unix::signal`] | a listener for any signal that can be caught; as a [stream](unix::Signal::stream), too |
 //!
 //! **How it works.** The handler (that of `signal-hook`, which does only what a handler may) writes a byte to a pipe
 //! of each listener. A listener reads its own through the ring of whichever runtime it is used in. So listeners know

@@ -1,9 +1,15 @@
 //! Listeners for the signals of Unix, named as in tokio.
 
 use std::fmt;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
+use annulet_driver::Op;
+use annulet_driver::op::Read;
 use annulet_fs::PipeReader;
+use futures_core::Stream;
 use signal_hook::consts::signal;
 use signal_hook::low_level::{pipe, unregister};
 use signal_hook::{SigId, consts};
@@ -179,28 +185,96 @@ impl Signal {
     /// # Ok(()) }) }
     /// ```
     pub async fn recv(&mut self) -> Option<()> {
-        match self.next().await {
-            Ok(()) => Some(()),
-            Err(error) => {
-                tracing::warn!(%error, kind = ?self.kind, "a listener for signals has ended");
-                None
-            }
+        let mut stream = self.stream();
+        poll_fn(|cx| Pin::new(&mut stream).poll_next(cx)).await
+    }
+
+    /// The signals as a stream: an item each time [`recv`](Signal::recv) would return, and the end where it is `None`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the stream loses nothing: what it has not given is there for the next one, or for
+    /// [`recv`](Signal::recv).
+    ///
+    /// # Panics
+    ///
+    /// If polled outside a runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> { runtime::Runtime::new()?.block_on(async {
+    /// use futures_lite::StreamExt;
+    /// use runtime::signal::unix::{SignalKind, signal};
+    /// use rustix::process::{Signal, getpid, kill_process};
+    ///
+    /// let mut hangups = signal(SignalKind::hangup())?;
+    /// let mut hangups = hangups.stream();
+    /// for _ in 0..3 {
+    ///     kill_process(getpid(), Signal::HUP)?;
+    ///     hangups.next().await;
+    /// }
+    /// # Ok(()) }) }
+    /// ```
+    pub fn stream(&mut self) -> Signals<'_> {
+        Signals {
+            listener: self,
+            reading: None,
         }
     }
 
     pub(super) async fn next(&mut self) -> io::Result<()> {
-        if self.pending == 0 {
-            let (read, _) = self.pipe.read([0; BATCH]).await;
-            self.pending = read?;
-            if self.pending == 0 {
-                return Err(io::Error::new(
-                    io::ErrorKind::UnexpectedEof,
-                    "all handlers of the signal were taken away",
-                ));
-            }
+        let mut stream = self.stream();
+        poll_fn(|cx| stream.poll_recv(cx)).await
+    }
+}
+
+/// The signals of a listener as a stream; made by [`Signal::stream`].
+#[must_use = "nothing is read until it is polled"]
+pub struct Signals<'a> {
+    listener: &'a mut Signal,
+    /// What asks the pipe. Dropped, it leaves what it will read to the next.
+    reading: Option<Op<Read<[u8; BATCH]>>>,
+}
+
+impl Signals<'_> {
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let listener = &mut *self.listener;
+        if listener.pending == 0 {
+            let ask = || listener.pipe.read([0; BATCH]);
+            let reading = self.reading.get_or_insert_with(ask);
+            let (read, _) = ready!(Pin::new(reading).poll(cx));
+            self.reading = None;
+            listener.pending = read?;
         }
-        self.pending -= 1;
-        Ok(())
+        // Still none: that is the end of the pipe.
+        let Some(left) = listener.pending.checked_sub(1) else {
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "all handlers of the signal were taken away",
+            )));
+        };
+        listener.pending = left;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Stream for Signals<'_> {
+    type Item = ();
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<()>> {
+        let received = ready!(self.poll_recv(cx));
+        if let Err(error) = &received {
+            let kind = self.listener.kind;
+            tracing::warn!(%error, ?kind, "a listener for signals has ended");
+        }
+        Poll::Ready(received.ok())
+    }
+}
+
+impl fmt::Debug for Signals<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Signals").field(&self.listener).finish()
     }
 }
 

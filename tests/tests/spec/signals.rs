@@ -7,6 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use annulet_tests::{Ring, fds, poll_now, poll_once, spec, submitted, threads, until};
+use futures_lite::StreamExt;
 use runtime::signal::ctrl_c;
 use runtime::signal::unix::{Signal, SignalKind, signal};
 use rustix::process::{getpid, kill_process};
@@ -19,6 +20,7 @@ spec! {
     alone async e10_queued_signals_are_counted_one_by_one;
     alone async a_signal_wakes_a_runtime_that_sleeps;
     alone async a_receive_dropped_a_thousand_times_loses_no_signal;
+    alone async a_stream_of_signals_dropped_at_any_time_loses_none;
     alone async every_listener_gets_every_signal_of_its_kind;
     alone async what_is_too_much_to_count_delays_no_handler;
     alone listeners_work_in_several_runtimes_and_outlive_the_first;
@@ -108,6 +110,22 @@ async fn a_receive_dropped_a_thousand_times_loses_no_signal(_: Ring) {
         }
     }
     assert_eq!(received + count(&mut listener).await, 500);
+}
+
+async fn a_stream_of_signals_dropped_at_any_time_loses_none(_: Ring) {
+    let mut listener = usr1();
+    let mut received = 0;
+    for round in 0..300 {
+        let mut stream = listener.stream();
+        raise(SIGUSR1).unwrap();
+        for _ in 0..round % 4 {
+            let item = poll_now(&mut stream.next()).await;
+            received += usize::from(item.is_ready());
+            submitted().await;
+        }
+    }
+    assert_ne!(received, 0);
+    assert_eq!(received + count(&mut listener).await, 300);
 }
 
 async fn every_listener_gets_every_signal_of_its_kind(_: Ring) {
