@@ -18,8 +18,8 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Once};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ use self::metrics::{Counts, add};
 use crate::current::{self, Entered};
 use crate::fd::{Fd, FdRef};
 use crate::op::{CloseOwned, GivesUp, Op, cancel_entry};
-use crate::ring::{Completion, DriverKind, Ring, Setup, Sqe, Wait, refusal};
+use crate::ring::{Completion, DriverKind, Ring, Setup, Sqe, VARIABLE, Wait, refusal};
 use crate::slots::{Key, Orphaned, Slots};
 use crate::unpark::{Remote, Unparker};
 
@@ -91,12 +91,11 @@ impl Driver {
     ///
     /// # Errors
     ///
-    /// What `io_uring_setup(2)` refuses, with the cause and the remedy in words; no descriptor left.
+    /// What `io_uring_setup(2)` refuses, with the cause and the remedy in words, if the kernel's ring was insisted on
+    /// (see [`DriverKind`]); no descriptor left; `InvalidInput` for sizes beyond the kernel's, and for an environment
+    /// variable `ANNULET_DRIVER` that names no ring.
     pub fn new(setup: &Setup) -> io::Result<Driver> {
         let (mut ring, refused) = Ring::new(setup)?;
-        if let Some(reason) = &refused {
-            tracing::warn!("the ring is one in user space, which is slower: {reason}");
-        }
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let remote = Remote::new(id, ring.as_fd()).map_err(|error| refusal(&error))?;
         if let Some(fd) = remote.ring() {
@@ -126,6 +125,15 @@ impl Driver {
             inner: Rc::new(inner),
         };
         driver.watch();
+        if let Some(reason) = driver.refused() {
+            // What refuses one ring refuses all: a program of many threads hears of it once.
+            static TOLD: Once = Once::new();
+            TOLD.call_once(|| {
+                tracing::warn!(
+                    "the ring is one in user space, which is slower: {reason}; {VARIABLE}=poll chooses it without a warning"
+                );
+            });
+        }
         Ok(driver)
     }
 

@@ -90,9 +90,11 @@ impl Builder {
     }
 
     /// Which ring to run on. Default: [`DriverKind::Auto`], the kernel's where it can be had, otherwise the one in user
-    /// space.
+    /// space; the environment variable `ANNULET_DRIVER` (`auto`, `kernel`, `poll`) decides for programs that leave it at
+    /// that.
     ///
-    /// [`Driver::kind`](crate::Driver::kind) tells which it came to be, [`Driver::refused`](crate::Driver::refused) why
+    /// [`DriverKind`] tells what differs between them. [`doctor`](crate::doctor()) tells which a program gets here, and
+    /// why. Of a runtime, [`Driver::kind`](crate::Driver::kind) tells which it came to be, [`Driver::refused`](crate::Driver::refused) why
     /// it is not the kernel's.
     ///
     /// # Examples
@@ -141,9 +143,11 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// What keeps the ring from being made, with the remedy: no io_uring in this kernel (`Unsupported`),
-    /// forbidden by a sysctl or a seccomp profile (`PermissionDenied`), a memory limit (`OutOfMemory`), no
-    /// descriptors left. A thread name with a NUL byte is `InvalidInput`.
+    /// What keeps the ring from being made, with the remedy. No descriptors left, whichever ring. With
+    /// [`DriverKind::Kernel`]: no io_uring in this kernel (`Unsupported`), forbidden by a sysctl or a seccomp profile
+    /// (`PermissionDenied`), a memory limit (`OutOfMemory`); with [`DriverKind::Auto`] these lead to the ring in user
+    /// space. `InvalidInput`: more entries or completions than the kernel allows, a thread name with a NUL byte, an
+    /// `ANNULET_DRIVER` that names no ring.
     pub fn build(&self) -> io::Result<Runtime> {
         Runtime::with(self)
     }

@@ -33,7 +33,7 @@
 //! | [`task`] | [`spawn`], [`JoinHandle`], [`yield_now`], [`spawn_blocking`](task::spawn_blocking) |
 //! | [`buf`] | buffers that are handed to the kernel and come back |
 //! | [`op`] | every operation by itself, and the futures' common [`Op`] |
-//! | here | [`Runtime`], [`Builder`], [`Handle`]; [`chain()`], [`CancelToken`] |
+//! | here | [`Runtime`], [`Builder`], [`Handle`]; [`chain()`], [`CancelToken`]; [`doctor()`] |
 //!
 //! # What to know
 //!
@@ -52,8 +52,14 @@
 //! **A thread, a runtime.** Futures stay on their thread and need not be [`Send`]. Handles of sockets are `Send`
 //! and `Sync`: used on another thread they run on that one's ring. [`Handle::spawn`] sends work to another
 //! runtime.
+//!
+//! **io_uring, or what does the same.** Where the kernel refuses a ring (a container's seccomp profile, a sysctl, an old
+//! kernel), one in user space carries the same operations out, by non-blocking calls, epoll and a thread pool, and one
+//! `tracing` warning says why. [`DriverKind`] tells what differs, [`Builder::driver`] and the environment variable
+//! `ANNULET_DRIVER` (`auto`, `kernel`, `poll`) choose, [`doctor()`] looks at the machine.
 
 mod builder;
+pub mod doctor;
 mod embed;
 pub mod io;
 pub mod process;
@@ -73,6 +79,7 @@ pub use annulet_macros::{main, test};
 pub use annulet_net as net;
 
 pub use crate::builder::Builder;
+pub use crate::doctor::doctor;
 pub use crate::embed::Round;
 pub use crate::run::{Handle, Metrics, Runtime, block_on};
 pub use crate::task::{AbortHandle, JoinError, JoinHandle, spawn, try_spawn, yield_now};

@@ -81,7 +81,7 @@ pub use order::{
 };
 pub use process::{fds, forget_on_purpose, raise_descriptor_limit, resident_bytes, threads};
 pub use rings::Ring;
-pub use run::{alone, give_time, here, skip, test_name, watchdog};
+pub use run::{alone, apart, give_time, here, skip, test_name, watchdog};
 pub use sockets::{pipe, socket_pair, tcp_listener};
 
 /// Lists a module's scenarios and makes tests of them, one a ring.

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::process::Command;
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -35,16 +35,35 @@ pub fn here(path: &str, ring: Ring, scenario: impl FnOnce(Ring)) {
 ///
 /// If the scenario fails there.
 pub fn alone(path: &str, ring: Ring, scenario: impl FnOnce(Ring)) {
+    apart(path, |_| {}, || here(path, ring, scenario));
+}
+
+/// Runs a test in a process of its own that `prepare` sets up: its environment, its user.
+///
+/// # Panics
+///
+/// If the test fails there.
+pub fn apart(path: &str, prepare: impl FnOnce(&mut Command), test: impl FnOnce()) {
     let name = name_of(path);
     if std::env::var_os(ALONE).is_some_and(|chosen| chosen == name) {
-        return here(path, ring, scenario);
+        NAME.set(Some(name.to_owned()));
+        let _watched = watchdog(name, LIMIT);
+        return test();
     }
     let program = std::env::current_exe().expect("this program has a path");
-    let output = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args([name, "--exact", "--nocapture", "--test-threads=1"])
-        .env(ALONE, name)
-        .output()
-        .expect("this program can be started once more");
+        .env(ALONE, name);
+    prepare(&mut command);
+    let output = match command.output() {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            return skip(&format!(
+                "this program may not be started like that: {error}"
+            ));
+        }
+        output => output.expect("this program can be started once more"),
+    };
     print!("{}", String::from_utf8_lossy(&output.stdout));
     eprint!("{}", String::from_utf8_lossy(&output.stderr));
     assert!(

@@ -1,8 +1,8 @@
 //! The waist: submission entries go in, completions come out.
 //!
-//! Everything above this module speaks [`Sqe`] and [`Completion`]; everything below is a kernel. Today
-//! there is one, the real one ([`kernel`]); a ring in user space and a simulated one are further
-//! variants of [`Ring`] and nothing above changes.
+//! Everything above this module speaks [`Sqe`] and [`Completion`]; everything below is a kernel: the real one
+//! ([`kernel`]), or the one in user space ([`poll`]) that does what the real one would. Each is a variant of [`Ring`];
+//! another one changes nothing above.
 //!
 //! Who owns what: a ring owns its queues and nothing else. The memory an entry points at belongs to
 //! the slot whose number the entry carries as `user_data` (see [`crate::slots`]); making an [`Sqe`]
@@ -23,6 +23,7 @@ use io_uring::squeue;
 
 pub(crate) use self::kernel::refusal;
 use self::probe::Support;
+pub(crate) use self::setup::VARIABLE;
 pub use self::setup::{DriverKind, Setup};
 
 /// A 64-byte submission entry whose pointers are vouched for.

@@ -37,23 +37,63 @@ pub struct Setup {
     pub driver: DriverKind,
 }
 
-/// The rings there are.
+/// The rings there are, of which a program may choose one.
+///
+/// # What is the same
+///
+/// Every operation is written once, above the rings, and every test of the project runs on both: results, errors, order,
+/// what a dropped future loses, cancels, deadlines, chains, what a close ends. A program need not know which it has.
+///
+/// # What differs on the ring in user space
+///
+/// * **Speed.** An operation is a system call or more of its own; with the kernel's ring, a call starts and reaps many.
+/// * **Threads.** What may block (files, names in directories, closes that linger) is done by workers: the threads of
+///   the [`blocking`] crate's pool, at most 500 (`BLOCKING_MAX_THREADS`), which end when there is nothing to do. With
+///   the kernel's ring such threads are the kernel's.
+/// * **Allocations.** A job for a worker is one, watching a descriptor that is new to it may be one. Above the ring
+///   there are none, as ever.
+/// * **Descriptors.** A driver holds an epoll set and an eventfd instead of a ring.
+/// * **Opening a FIFO** without its other end keeps a worker. An open that was cancelled, or dropped, ends for the
+///   program at once; its worker is got out of the call by `SIGURG`, for which a handler that does nothing is
+///   installed, once, if the program has none and such an open was given up. Where the program handles `SIGURG` itself
+///   its handler stays, is called, and must not mind; if it was installed with `SA_RESTART`, that worker stays until
+///   the other end comes. A worker does not hold up the end of a runtime, nor that of the process.
+/// * **What a worker has begun** on the operation's own buffer (a read of a file) ends by itself, as with the kernel's
+///   workers. On a file system that does not answer, the end of a runtime waits for it no longer than its
+///   `shutdown_timeout`; the buffer is leaked then.
+/// * **Submissions by a kernel thread** ([`Setup::sqpoll`]) and [`Setup::plain`] mean nothing there.
+///
+/// # Examples
+///
+/// ```
+/// use annulet_driver::{Driver, DriverKind, Setup};
+///
+/// let setup = Setup { driver: DriverKind::Poll, ..Default::default() };
+/// assert_eq!(Driver::new(&setup)?.kind(), DriverKind::Poll);
+/// # std::io::Result::Ok(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DriverKind {
-    /// The kernel's where it can be had, otherwise the one in user space, with a warning that says why.
+    /// The kernel's where it can be had, otherwise the one in user space.
+    ///
+    /// It cannot be had where `io_uring_setup(2)` answers `ENOSYS` (a kernel without io_uring), `EPERM` or `EACCES`
+    /// (a seccomp profile, such as Docker's, or the sysctl `kernel.io_uring_disabled`), `ENOMEM` (`RLIMIT_MEMLOCK` on
+    /// old kernels), or `EINVAL` for a set-up within the limits (a kernel before 5.19). A `tracing` warning, one a
+    /// process, then names cause and remedy; [`Driver::refused`](crate::Driver::refused) has the same. Other refusals
+    /// (no descriptor left, a set-up beyond the limits) are errors: they would be the other ring's, too.
     ///
     /// The environment variable `ANNULET_DRIVER` (`auto`, `kernel` or `poll`) decides for programs that leave it at
-    /// this.
+    /// this; anything else in it is `InvalidInput`.
     #[default]
     Auto,
-    /// The kernel's, io_uring; an error where it is refused.
+    /// The kernel's, io_uring; an error that names cause and remedy where it is refused.
     Kernel,
     /// The one in user space: the same operations by non-blocking calls, epoll and a thread pool.
     Poll,
 }
 
 /// Decides for programs that do not.
-const VARIABLE: &str = "ANNULET_DRIVER";
+pub(crate) const VARIABLE: &str = "ANNULET_DRIVER";
 
 impl DriverKind {
     /// What the environment makes of it.

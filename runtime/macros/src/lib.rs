@@ -62,6 +62,7 @@ use expand::{Entry, expand};
 /// | `shutdown_timeout` | `std::time::Duration` | how long the end waits for the kernel to let go | 10 s |
 /// | `plain` | `bool` | leaves out what is newer than Linux 5.19 | `false` |
 /// | `thread_name` | a string | name of the runtime's thread | left as it is |
+/// | `driver` | `"auto"`, `"kernel"`, `"poll"`, or a `runtime::DriverKind` | which ring to run on | `"auto"` |
 /// | `crate` | a path, without quotes | where the facade is found, if it was renamed | `::runtime` |
 ///
 /// ```
@@ -71,6 +72,14 @@ use expand::{Entry, expand};
 ///
 /// #[runtime::main(entries = ENTRIES, sqpoll = Duration::from_millis(50))]
 /// async fn main() {}
+/// ```
+///
+/// ```
+/// #[runtime::main(driver = "poll")]
+/// async fn main() {
+///     let driver = runtime::Driver::try_current().unwrap();
+///     assert_eq!(driver.kind(), runtime::DriverKind::Poll);
+/// }
 /// ```
 ///
 /// With `rt = { package = "annulet", .. }` in `Cargo.toml`:

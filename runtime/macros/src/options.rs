@@ -15,7 +15,7 @@ struct Known {
     example: &'static str,
 }
 
-const KNOWN: [Known; 8] = [
+const KNOWN: [Known; 9] = [
     Known {
         name: "entries",
         example: "entries = 1024",
@@ -45,12 +45,29 @@ const KNOWN: [Known; 8] = [
         example: "thread_name = \"worker\"",
     },
     Known {
+        name: DRIVER,
+        example: "driver = \"poll\"",
+    },
+    Known {
         name: CRATE,
         example: "crate = annulet",
     },
 ];
 
 const CRATE: &str = "crate";
+const DRIVER: &str = "driver";
+
+/// An option that calls the builder's method of its name.
+struct Call {
+    name: Ident,
+    value: Value,
+}
+
+enum Value {
+    Written(Expr),
+    /// The name of a `DriverKind`, which is found where the facade is.
+    Kind(Ident),
+}
 
 /// What the parentheses said.
 #[derive(Default)]
@@ -58,7 +75,7 @@ pub(crate) struct Options {
     /// Where the facade is, if not at `::runtime`.
     facade: Option<Path>,
     /// The calls on the builder, `.entries(1024)`, in the order they were written.
-    calls: TokenStream,
+    calls: Vec<Call>,
     seen: Vec<Ident>,
 }
 
@@ -86,14 +103,19 @@ impl Options {
 
     /// The expression that builds the runtime.
     pub(crate) fn build_call(&self) -> TokenStream {
-        let calls = &self.calls;
         // The default is named with the place of the attribute, where rustc then reports a facade
         // that is not a dependency.
         let facade = match &self.facade {
             Some(path) => quote!(#path),
             None => quote_spanned!(Span::mixed_site()=> ::runtime),
         };
-        quote_spanned!(Span::mixed_site()=> #facade::Builder::new() #calls .build())
+        // A call carries the place of its name, so that a mistyped value is reported there and at
+        // the value, not at the whole attribute.
+        let calls = self.calls.iter().map(|Call { name, value }| match value {
+            Value::Written(value) => quote_spanned!(name.span()=> .#name(#value)),
+            Value::Kind(kind) => quote_spanned!(name.span()=> .#name(#facade::DriverKind::#kind)),
+        });
+        quote_spanned!(Span::mixed_site()=> #facade::Builder::new() #(#calls)* .build())
     }
 
     fn read_one(&mut self, input: ParseStream<'_>) -> syn::Result<()> {
@@ -115,11 +137,12 @@ impl Options {
         if known.name == CRATE {
             self.facade = Some(read_path(input, known)?);
         } else {
-            let value: Expr = input.parse()?;
-            // The call carries the place of the name, so that a mistyped value is reported there
-            // and at the value, not at the whole attribute.
-            self.calls
-                .extend(quote_spanned!(name.span()=> .#name(#value)));
+            let value = if known.name == DRIVER && input.peek(syn::LitStr) {
+                Value::Kind(read_kind(input)?)
+            } else {
+                Value::Written(input.parse()?)
+            };
+            self.calls.push(Call { name, value });
         }
         if input.is_empty() || input.peek(Token![,]) {
             Ok(())
@@ -175,6 +198,22 @@ fn read_path(input: ParseStream<'_>, known: &Known) -> syn::Result<Path> {
         )));
     }
     input.call(Path::parse_mod_style)
+}
+
+fn read_kind(input: ParseStream<'_>) -> syn::Result<Ident> {
+    let said: syn::LitStr = input.parse()?;
+    let kind = match said.value().as_str() {
+        "auto" => "Auto",
+        "kernel" => "Kernel",
+        "poll" => "Poll",
+        other => {
+            return Err(Error::new(
+                said.span(),
+                format!("there is no ring {other:?}: it can be \"auto\", \"kernel\" or \"poll\""),
+            ));
+        }
+    };
+    Ok(Ident::new(kind, said.span()))
 }
 
 fn skip_to_comma(input: ParseStream<'_>) -> syn::Result<()> {
@@ -296,6 +335,26 @@ mod tests {
     }
 
     #[test]
+    fn a_driver_is_chosen_by_its_name_or_by_an_expression() {
+        for (name, kind) in [("auto", "Auto"), ("kernel", "Kernel"), ("poll", "Poll")] {
+            let kind = Ident::new(kind, Span::call_site());
+            reads_as(
+                quote!(driver = #name, crate = rt),
+                quote!(rt::Builder::new().driver(rt::DriverKind::#kind).build()),
+            );
+        }
+        reads_as(
+            quote!(driver = chosen()),
+            quote!(::runtime::Builder::new().driver(chosen()).build()),
+        );
+        refused(
+            quote!(driver = "epoll", entries = 8),
+            &["there is no ring \"epoll\": it can be \"auto\", \"kernel\" or \"poll\""],
+        );
+        refused(quote!(drivr = "poll"), &["did you mean `driver`?"]);
+    }
+
+    #[test]
     fn a_misspelt_option_is_answered_with_the_nearest_and_with_all() {
         refused(
             quote!(entires = 8),
@@ -307,7 +366,7 @@ mod tests {
             quote!(colour = 1),
             &[
                 "unknown option `colour`\nthe options are `entries`, `completions`, `budget`, \
-                `sqpoll`, `shutdown_timeout`, `plain`, `thread_name`, `crate`",
+                `sqpoll`, `shutdown_timeout`, `plain`, `thread_name`, `driver`, `crate`",
             ],
         );
     }

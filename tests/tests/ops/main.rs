@@ -109,4 +109,13 @@ fn every_operation_is_listed() {
     );
     let gone: Vec<_> = listed.difference(&there).collect();
     assert!(gone.is_empty(), "listed, but no operations: {gone:?}");
+    let opcodes: BTreeSet<String> = runtime::op::OPCODES
+        .iter()
+        .map(|opcode| opcode.operation.to_owned())
+        .collect();
+    let untold: Vec<_> = there.difference(&opcodes).collect();
+    assert!(
+        untold.is_empty(),
+        "list these in driver/src/op/opcodes.rs: {untold:?}"
+    );
 }

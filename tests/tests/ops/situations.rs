@@ -547,6 +547,11 @@ impl<W: 'static, F: Subject> Case<W, F> {
 
     fn opcode_missing(&self, ring: Ring, arena: &Arena) {
         let opcode = F::Operation::OPCODE;
+        let told = op::OPCODES
+            .iter()
+            .find(|told| told.name == F::Operation::NAME)
+            .expect("all are listed");
+        assert_eq!(told.without == op::Without::Call, self.falls_back);
         let runtime = ring.builder().without([opcode]).build().unwrap();
         let driver = runtime.driver().clone();
         assert!(!driver.supports(opcode));

@@ -1,5 +1,5 @@
-//! Section I: refusals, each a clear error naming what to do. There is one kind of ring so far: what refuses it
-//! refuses the runtime.
+//! Section I: refusals, each a clear error naming what to do. Here the kernel's ring is insisted on; what comes of
+//! leaving the choice alone is in `i_choice.rs`.
 
 use std::ffi::OsStr;
 use std::fmt::Debug;
@@ -43,19 +43,29 @@ spec! {
     async i5_times_of_zero_and_missing_addresses_are_refused_before_any_io;
 }
 
+/// Has the kernel answer `errno` to all that io_uring is: for this thread, and the threads and processes it starts.
+pub(crate) fn refuse_rings(errno: i32) {
+    let calls = [
+        libc::SYS_io_uring_setup,
+        libc::SYS_io_uring_enter,
+        libc::SYS_io_uring_register,
+    ];
+    let filter = SeccompFilter::new(
+        calls.map(|call| (call, Vec::new())).into(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(errno.cast_unsigned()),
+        std::env::consts::ARCH
+            .try_into()
+            .expect("a filter for this machine"),
+    );
+    let filter = BpfProgram::try_from(filter.unwrap()).unwrap();
+    apply_filter(&filter).unwrap();
+}
+
 /// Why no ring can be built where `io_uring_setup(2)` answers `errno`: on a thread of its own, whose filter goes with it.
 fn refused(ring: Ring, errno: i32) -> io::Error {
     thread::spawn(move || {
-        let filter = SeccompFilter::new(
-            [(libc::SYS_io_uring_setup, Vec::new())].into(),
-            SeccompAction::Allow,
-            SeccompAction::Errno(errno.cast_unsigned()),
-            std::env::consts::ARCH
-                .try_into()
-                .expect("a filter for this machine"),
-        );
-        let filter = BpfProgram::try_from(filter.unwrap()).unwrap();
-        apply_filter(&filter).unwrap();
+        refuse_rings(errno);
         let before = fds();
         let error = ring.builder().build().unwrap_err();
         assert_eq!(fds(), before);
@@ -65,7 +75,7 @@ fn refused(ring: Ring, errno: i32) -> io::Error {
     .unwrap()
 }
 
-fn assert_says(error: &impl ToString, words: &[&str]) {
+pub(crate) fn assert_says(error: &impl ToString, words: &[&str]) {
     let message = error.to_string();
     for word in words {
         assert!(message.contains(word), "no `{word}` in: {message}");

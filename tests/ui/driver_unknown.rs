@@ -1,0 +1,4 @@
+use annulet_macros as runtime;
+
+#[runtime::main(driver = "epoll")]
+async fn main() {}
