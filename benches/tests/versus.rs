@@ -25,7 +25,7 @@ fn all_contenders_answer_and_are_measured() {
         String::from_utf8_lossy(&run.stderr),
     );
     assert!(run.status.success(), "{out}{err}");
-    for contender in ["annulet", "tokio", "ring", "epoll"] {
+    for contender in ["annulet", "annulet-poll", "tokio", "ring", "epoll"] {
         assert!(out.lines().any(|line| line.starts_with(contender)), "{out}");
     }
     let figures = std::fs::read_to_string(&json).unwrap();

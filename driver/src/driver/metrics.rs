@@ -22,7 +22,7 @@ pub(super) fn add(count: &Cell<u64>, n: u64) {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metrics {
-    /// `io_uring_enter` calls.
+    /// `io_uring_enter` calls; on the ring in user space, its looks at epoll.
     pub enters: u64,
     /// Of these, the ones that were ready to sleep.
     pub sleeps: u64,

@@ -75,9 +75,8 @@ impl Driver {
     fn make_room(&self, core: &mut Core) {
         let mut staged = false;
         if core.backlog.is_empty() {
-            add(&self.inner.counts.enters, 1);
             // An error here will come again, to the turn, which reports it.
-            let _ = core.ring.enter(Wait::No);
+            let _ = self.enter_ring(core, Wait::No);
             staged = core.ring.stage(&core.group);
         }
         if !staged {
@@ -122,8 +121,7 @@ impl Driver {
             if core.backlog.is_empty() {
                 break;
             }
-            add(&self.inner.counts.enters, 1);
-            core.ring.enter(Wait::No)?;
+            self.enter_ring(core, Wait::No)?;
             if core.backlog.len() == before {
                 // The kernel takes nothing before it is rid of completions.
                 wait = Wait::No;
@@ -134,11 +132,19 @@ impl Driver {
             wait = Wait::No;
         }
         if wait != Wait::No || core.ring.wants_enter() {
-            add(&self.inner.counts.enters, 1);
             add(&self.inner.counts.sleeps, u64::from(wait != Wait::No));
-            core.ring.enter(wait)?;
+            self.enter_ring(core, wait)?;
         }
         Ok(())
+    }
+
+    fn enter_ring(&self, core: &mut Core, wait: Wait) -> io::Result<()> {
+        let done = core.ring.enter(wait);
+        add(
+            &self.inner.counts.enters,
+            u64::from(!core.ring.looked_away()),
+        );
+        done
     }
 
     /// Hands over what is staged, and has the kernel do what it has put off, but settles nothing.
@@ -150,9 +156,8 @@ impl Driver {
             if self.is_closed() || !core.ring.wants_enter() {
                 return;
             }
-            add(&self.inner.counts.enters, 1);
             // An error here will come again, to the turn, which reports it.
-            let _ = core.ring.enter(Wait::No);
+            let _ = self.enter_ring(&mut core, Wait::No);
         }
     }
 

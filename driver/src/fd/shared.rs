@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -67,6 +67,7 @@ pub(crate) enum Begin {
 /// A descriptor, and all operations in flight on it; see the module's documentation.
 pub(crate) struct Shared {
     pub(super) raw: RawFd,
+    identity: u64,
     pub(super) state: AtomicU32,
     /// The driver whose slots [`head`](Shared::head) lists: the first that used the descriptor; 0 if none.
     home: AtomicU32,
@@ -110,10 +111,16 @@ fn one_more(state: u32) -> u32 {
     state + 1
 }
 
+fn next_identity() -> u64 {
+    static COUNT: AtomicU64 = AtomicU64::new(1);
+    COUNT.fetch_add(1, Relaxed)
+}
+
 impl Shared {
     pub(super) fn new(owned: OwnedFd) -> Shared {
         Shared {
             raw: owned.as_raw_fd(),
+            identity: next_identity(),
             state: AtomicU32::new(0),
             home: AtomicU32::new(0),
             head: AtomicU32::new(NONE),
@@ -129,6 +136,7 @@ impl Shared {
     pub(crate) fn lane_only() -> Shared {
         Shared {
             raw: -1,
+            identity: 0,
             state: AtomicU32::new(0),
             home: AtomicU32::new(0),
             head: AtomicU32::new(NONE),
@@ -159,10 +167,17 @@ impl Shared {
     /// Makes [retired](Shared::retire) memory serve a new descriptor.
     pub(crate) fn renew(&mut self, owned: OwnedFd) {
         self.raw = owned.as_raw_fd();
+        self.identity = next_identity();
         self.slow
             .get_mut()
             .unwrap_or_else(PoisonError::into_inner)
             .owned = Some(owned);
+    }
+
+    /// What tells it apart from all other descriptors of this process there ever are.
+    #[inline]
+    pub(crate) fn identity(&self) -> u64 {
+        self.identity
     }
 
     #[inline]

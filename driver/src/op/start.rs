@@ -116,6 +116,12 @@ impl<T: Operation> Op<T> {
         };
         let keep = op.on_drop() == OnDrop::Keep;
         let raw = self.fd.as_ref().map_or(-1, |fd| fd.raw());
+        // Of two descriptors nobody could tell which is meant.
+        let identity = self
+            .fd
+            .as_ref()
+            .filter(|_| !T::TWO)
+            .map_or(0, |fd| fd.identity());
         let home = self.fd.as_ref().is_none_or(|fd| driver.is_home_of(fd));
         let on_worker = op.on_worker();
         let second = if T::TWO { op.second() } else { None };
@@ -137,7 +143,7 @@ impl<T: Operation> Op<T> {
             .user_data(key.user_data());
         // SAFETY: `Operation::entry` vouches for pointers into the operation, which stays in its slot, left
         // alone, until the last completion with this `user_data` (or for ever).
-        let sqe = unsafe { Sqe::new(entry) };
+        let sqe = unsafe { Sqe::new(entry) }.on(identity);
         match (self.deadline, link) {
             (None, None) => driver.stage_one(&mut core, sqe),
             (None, Some(_)) => core.stage_later(sqe),

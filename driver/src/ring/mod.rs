@@ -33,6 +33,8 @@ pub use self::setup::{DriverKind, Setup};
 #[derive(Clone, Debug)]
 pub(crate) struct Sqe {
     entry: squeue::Entry,
+    /// Of the descriptor the entry names; 0: nobody's that we know.
+    identity: u64,
     linked: bool,
 }
 
@@ -46,8 +48,17 @@ impl Sqe {
     pub(crate) unsafe fn new(entry: squeue::Entry) -> Sqe {
         Sqe {
             entry,
+            identity: 0,
             linked: false,
         }
+    }
+
+    /// Says whose the descriptor is that the entry names: a number that no other descriptor of this process ever has. The
+    /// kernel ring has no use for it; the one in user space may remember what it knows of the descriptor, as it
+    /// then knows when its number has become another's.
+    #[inline]
+    pub(crate) fn on(self, identity: u64) -> Sqe {
+        Sqe { identity, ..self }
     }
 
     /// Links it to the entry staged next: `IO_LINK` or `IO_HARDLINK`.
@@ -57,6 +68,7 @@ impl Sqe {
         Sqe {
             entry: self.entry.flags(link),
             linked: true,
+            ..self
         }
     }
 
@@ -92,10 +104,6 @@ pub enum Wait {
 
 /// A ring of any kind.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one a driver, entered through on every turn"
-)]
 pub(crate) enum Ring {
     Kernel(kernel::KernelRing),
     Poll(poll::PollRing),
@@ -185,6 +193,15 @@ impl Ring {
     /// whole. What was not taken stays staged.
     pub(crate) fn enter(&mut self, wait: Wait) -> io::Result<()> {
         on_ring!(self, ring => ring.enter(wait), else Err(io::ErrorKind::NotConnected.into()))
+    }
+
+    /// Whether the last [`enter`](Ring::enter) only carried out what was staged, and asked nobody for events.
+    #[inline]
+    pub(crate) fn looked_away(&self) -> bool {
+        match self {
+            Ring::Poll(ring) => ring.looked_away(),
+            Ring::Kernel(_) | Ring::Closed => false,
+        }
     }
 
     /// Moves every completion there is into `batch`.

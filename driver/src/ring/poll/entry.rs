@@ -24,15 +24,17 @@ pub(super) struct Entry {
     /// Also the slot of a direct descriptor.
     pub(super) splice_fd_in: i32,
     pub(super) addr3: u64,
-    pad: u64,
+    /// Whose the descriptor is, 0 if that is not known. The kernel has nothing here.
+    pub(super) identity: u64,
 }
 
 const _: () = assert!(size_of::<Entry>() == 64 && size_of::<squeue::Entry>() == 64);
 
 impl Entry {
-    pub(super) fn of(entry: &squeue::Entry) -> Entry {
+    pub(super) fn of(entry: &squeue::Entry, identity: u64) -> Entry {
         // SAFETY: both are 64 bytes of plain numbers in the kernel's layout, and all bits are valid in them.
-        unsafe { transmute_copy(entry) }
+        let entry: Entry = unsafe { transmute_copy(entry) };
+        Entry { identity, ..entry }
     }
 
     fn has(&self, flag: squeue::Flags) -> bool {

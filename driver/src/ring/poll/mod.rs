@@ -26,6 +26,7 @@ mod messages;
 mod requests;
 mod timers;
 mod watch;
+mod watched;
 mod workers;
 
 use std::collections::VecDeque;
@@ -66,6 +67,8 @@ pub(crate) struct PollRing {
     workers: Workers,
     messages: Messages,
     completions: VecDeque<Completion>,
+    /// The last enter had completions enough and did not look further.
+    looked_away: bool,
 }
 
 impl fmt::Debug for PollRing {
@@ -98,6 +101,7 @@ impl PollRing {
             timers: Timers::default(),
             messages,
             completions: VecDeque::new(),
+            looked_away: false,
         })
     }
 
@@ -110,7 +114,7 @@ impl PollRing {
             return false;
         }
         self.staged
-            .extend(group.iter().map(|sqe| Entry::of(&sqe.entry)));
+            .extend(group.iter().map(|sqe| Entry::of(&sqe.entry, sqe.identity)));
         true
     }
 
@@ -131,25 +135,41 @@ impl PollRing {
         }
         self.submit();
         self.start_all();
+        // What could be done at once leads to more that is staged; looking for events before that is a call for little.
+        // Those who are ready wait no longer than one turn for it.
+        self.looked_away = !self.looked_away && !self.completions.is_empty();
+        if self.looked_away {
+            self.fire();
+        } else {
+            let limit = self.sleep_of(wait);
+            self.look(limit)?;
+        }
+        self.start_all();
+        let next = self.timers.next();
+        self.alarm.as_mut().map_or(Ok(()), |alarm| alarm.set(next))
+    }
+
+    /// How long a look may take.
+    fn sleep_of(&mut self, wait: Wait) -> Option<Duration> {
         let limit = match wait {
             Wait::AtMost(limit) if self.completions.is_empty() => self.longest_sleep(limit),
             _ => Some(Duration::ZERO),
         };
-        let limit = if self.workers.interrupt_left() {
+        if self.workers.interrupt_left() {
             Some(limit.unwrap_or(AGAIN).min(AGAIN))
         } else {
             limit
-        };
-        self.look(limit)?;
-        self.start_all();
-        let next = self.timers.next();
-        self.alarm.as_mut().map_or(Ok(()), |alarm| alarm.set(next))
+        }
     }
 
     pub(crate) fn reap(&mut self, batch: &mut Vec<Completion>) {
         if self.owner.is_this() {
             batch.extend(self.completions.drain(..));
         }
+    }
+
+    pub(crate) fn looked_away(&self) -> bool {
+        self.looked_away
     }
 
     pub(in crate::ring) fn support(&self) -> &Support {

@@ -1,6 +1,7 @@
 //! The requests a ring has taken and not completed, and how they hang together.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use slab::Slab;
@@ -49,12 +50,32 @@ pub(super) struct Request {
     pub(super) undo: Option<super::carry::Undo>,
 }
 
+/// Numbers are the slots', not a stranger's: nobody aims them at one bucket.
+#[derive(Debug, Default)]
+struct NumberHasher(u64);
+
+impl Hasher for NumberHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64((*byte).into()));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // The table takes bits from both ends, so the high ones have to reach the low ones: the golden ratio's do.
+        let mixed = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = mixed ^ (mixed >> 32);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     slab: Slab<(u64, Request)>,
     stamps: u64,
     /// By `user_data`; of several with the same the last.
-    numbers: HashMap<u64, Key>,
+    numbers: HashMap<u64, Key, BuildHasherDefault<NumberHasher>>,
 }
 
 impl Requests {

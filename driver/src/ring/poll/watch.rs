@@ -3,6 +3,13 @@
 //! A descriptor that requests wait for is armed for one event (`EPOLLONESHOT`) of the kinds they want together; the
 //! event is a hint to try. Requests that want to be told each time (multishot polls) are in a second, edge-triggered
 //! set, which the first one watches.
+//!
+//! TCP connections *stay* in the first set, edge-triggered, and are armed once. That takes two things. We have to know
+//! whose a number is (its [identity](crate::ring::Sqe::on)): a number that was closed and given out again is in no set,
+//! and a request that took it to be there would wait for ever. And whoever waits has to have seen the socket empty, or
+//! full, after it was put there: then what comes next is an edge. The answer `EAGAIN` says so; for receives, so does one
+//! of less than there was room for, and the next need not even be tried before it waits. That is not so at the end of
+//! the stream, or where urgent data cuts it, so one that ever told of such a thing (`unsure`) is always tried.
 
 use std::collections::HashMap;
 use std::io;
@@ -14,16 +21,15 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 
 use super::PollRing;
+use super::carry::{is_tcp, says_whose};
 use super::requests::{Key, State};
+use super::watched::{ALWAYS, UNHEARD, Watched, borrow, control};
 
 /// What stands in the set for the mailbox and for the second set, where others have their descriptor's number.
 pub(super) const MAIL: u64 = u64::MAX;
 const EDGES: u64 = u64::MAX - 1;
 /// Events taken at once.
 const ROOM: usize = 256;
-/// What is told without being asked for.
-const ALWAYS: u32 = (libc::POLLERR | libc::POLLHUP) as u32;
-
 /// Something happened on a descriptor.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ready {
@@ -32,30 +38,18 @@ pub(super) struct Ready {
     edge: bool,
 }
 
-#[derive(Debug, Default)]
-struct Watched {
-    /// It is in the set, as far as we know.
-    known: bool,
-    /// What it is armed for.
-    armed: u32,
-    waiting: Vec<(Key, u32)>,
-}
-
 pub(super) struct Watch {
     set: OwnedFd,
     edges: OwnedFd,
-    fds: HashMap<RawFd, Watched>,
+    /// By number.
+    fds: Vec<Watched>,
     edge_fds: HashMap<RawFd, Watched>,
     ready: Vec<Ready>,
+    /// Whom an event concerns, while they are told.
+    concerned: Vec<(Key, u32)>,
     /// Of one look at the set.
     events: Vec<epoll::Event>,
     mailed: bool,
-}
-
-fn borrow(fd: &RawFd) -> BorrowedFd<'_> {
-    // SAFETY: the number is passed to `epoll_ctl` and `poll` alone, which answer `EBADF` if it is no descriptor (as the
-    // kernel does for an entry with such a number). It is not -1: no request waits for that.
-    unsafe { BorrowedFd::borrow_raw(*fd) }
 }
 
 impl Watch {
@@ -66,9 +60,10 @@ impl Watch {
         Ok(Watch {
             set,
             edges,
-            fds: HashMap::new(),
+            fds: Vec::new(),
             edge_fds: HashMap::new(),
             ready: Vec::new(),
+            concerned: Vec::new(),
             events: Vec::with_capacity(ROOM),
             mailed: false,
         })
@@ -114,8 +109,19 @@ impl Watch {
         self.ready = ready;
     }
 
-    fn wait_for(&mut self, fd: RawFd, key: Key, events: u32) -> Result<(), Errno> {
-        let watched = self.fds.entry(fd).or_default();
+    fn at(&mut self, fd: RawFd) -> Option<&mut Watched> {
+        self.fds.get_mut(usize::try_from(fd).ok()?)
+    }
+
+    fn wait_for(&mut self, fd: RawFd, key: Key, events: u32, identity: u64) -> Result<(), Errno> {
+        let at = usize::try_from(fd).map_err(|_| Errno::BADF)?;
+        if at >= self.fds.len() {
+            self.fds.resize_with(at + 1, Watched::default);
+        }
+        let watched = &mut self.fds[at];
+        if watched.identity != identity {
+            watched.is_another(identity, identity != 0 && is_tcp(fd));
+        }
         watched.waiting.push((key, events));
         let done = watched.arm(&self.set, fd);
         if done.is_err() {
@@ -136,9 +142,9 @@ impl Watch {
     }
 
     pub(super) fn leave(&mut self, fd: RawFd, key: Key) {
-        if let Some(watched) = self.fds.get_mut(&fd) {
+        if let Some(watched) = self.at(fd) {
             watched.waiting.retain(|(waiting, _)| *waiting != key);
-            if watched.waiting.is_empty() {
+            if watched.waiting.is_empty() && !watched.stays {
                 // The number may be another file's when it is waited for again, and that one is in no set.
                 watched.armed = 0;
             }
@@ -159,15 +165,29 @@ impl Watch {
 
     /// The number is given back: what is known of it ends.
     pub(super) fn forget(&mut self, fd: RawFd) {
-        if let Some(watched) = self.fds.get_mut(&fd) {
-            if watched.known {
-                let _ = epoll::delete(&self.set, borrow(&fd));
-            }
-            watched.known = false;
-            watched.armed = 0;
-            if watched.waiting.is_empty() {
-                self.fds.remove(&fd);
-            }
+        let Some(watched) = usize::try_from(fd).ok().and_then(|at| self.fds.get_mut(at)) else {
+            return;
+        };
+        if watched.known {
+            let _ = epoll::delete(&self.set, borrow(&fd));
+        }
+        watched.known = false;
+        watched.is_another(0, false);
+    }
+
+    /// Whether a receive is known to find nothing.
+    pub(super) fn is_drained(&mut self, fd: RawFd, identity: u64) -> bool {
+        let watched = self.at(fd);
+        watched.is_some_and(|watched| watched.drained && watched.identity == identity)
+    }
+
+    /// A receive got less than it had room for.
+    pub(super) fn drained(&mut self, fd: RawFd, identity: u64) {
+        if let Some(watched) = self.at(fd)
+            && watched.stays
+            && watched.identity == identity
+        {
+            watched.drained = !watched.unsure;
         }
     }
 }
@@ -185,65 +205,12 @@ fn wait(set: &OwnedFd, events: &mut Vec<epoll::Event>, limit: Option<Duration>) 
     }
 }
 
-/// Puts a descriptor into a set, or changes what it is armed for; `known` is what we believe of it, and no more: a
-/// number that was closed is not in the set any more, and one that was copied may be.
-fn control(set: &OwnedFd, fd: RawFd, flags: EventFlags, known: &mut bool) -> Result<(), Errno> {
-    let data = EventData::new_u64(fd as u64);
-    let (add, change) = (
-        || epoll::add(set, borrow(&fd), data, flags),
-        || epoll::modify(set, borrow(&fd), data, flags),
-    );
-    let done = if *known {
-        change().or_else(|errno| {
-            if errno == Errno::NOENT {
-                add()
-            } else {
-                Err(errno)
-            }
-        })
-    } else {
-        add().or_else(|errno| {
-            if errno == Errno::EXIST {
-                change()
-            } else {
-                Err(errno)
-            }
-        })
-    };
-    *known = done.is_ok();
-    done
-}
-
-impl Watched {
-    fn wanted(&self) -> u32 {
-        self.waiting.iter().fold(0, |all, (_, events)| all | events)
-    }
-
-    /// Arms it for what is wanted, if it is not.
-    fn arm(&mut self, set: &OwnedFd, fd: RawFd) -> Result<(), Errno> {
-        let wanted = self.wanted();
-        if wanted & !self.armed == 0 {
-            return Ok(());
-        }
-        let flags = EventFlags::from_bits_retain(wanted) | EventFlags::ONESHOT;
-        let done = control(set, fd, flags, &mut self.known);
-        self.armed = if done.is_ok() { wanted } else { 0 };
-        done
-    }
-
-    fn concerned(&self, events: u32) -> Vec<Key> {
-        let told = self
-            .waiting
-            .iter()
-            .filter(|(_, wanted)| events & (wanted | ALWAYS) != 0);
-        told.map(|(key, _)| *key).collect()
-    }
-}
-
 impl PollRing {
     /// Has a request tried again when its descriptor is ready.
     pub(super) fn wait_for(&mut self, key: Key, fd: RawFd, events: u32) {
-        match self.watch.wait_for(fd, key, events) {
+        let request = self.requests.find(key);
+        let whose = request.map_or(0, |request| says_whose(&request.entry, fd));
+        match self.watch.wait_for(fd, key, events, whose) {
             Ok(()) => self.set_state(key, State::Waiting(fd)),
             Err(errno) => self.finish(key, -errno.raw_os_error()),
         }
@@ -266,18 +233,23 @@ impl PollRing {
         if ready.edge {
             return self.is_edge(ready);
         }
-        let Some(watched) = self.watch.fds.get_mut(&ready.fd) else {
+        let mut concerned = std::mem::take(&mut self.watch.concerned);
+        let Some(watched) = self.watch.at(ready.fd) else {
             return;
         };
-        watched.armed = 0;
-        let concerned = watched.concerned(ready.events);
-        watched.waiting.retain(|(key, _)| !concerned.contains(key));
-        for key in concerned {
+        watched.hear(ready.events, &mut concerned);
+        if watched.stays && watched.unheard >= UNHEARD {
+            // Its owner has left us, or it is a copy of what once had the number.
+            self.watch.forget(ready.fd);
+        }
+        for (key, _) in concerned.drain(..) {
             self.set_state(key, State::Starting);
             self.attempt(key);
         }
+        self.watch.concerned = concerned;
         // Those who were not concerned wait on.
-        if let Some(watched) = self.watch.fds.get_mut(&ready.fd)
+        if let Ok(at) = usize::try_from(ready.fd)
+            && let Some(watched) = self.watch.fds.get_mut(at)
             && watched.arm(&self.watch.set, ready.fd).is_err()
         {
             let waiting = std::mem::take(&mut watched.waiting);
@@ -291,12 +263,15 @@ impl PollRing {
         let Some(watched) = self.watch.edge_fds.get(&ready.fd) else {
             return;
         };
-        for (key, wanted) in watched.waiting.clone() {
+        let mut concerned = std::mem::take(&mut self.watch.concerned);
+        concerned.extend_from_slice(&watched.waiting);
+        for (key, wanted) in concerned.drain(..) {
             let events = ready.events & (wanted | ALWAYS);
             if events != 0 {
                 self.edge(key, events);
             }
         }
+        self.watch.concerned = concerned;
     }
 }
 

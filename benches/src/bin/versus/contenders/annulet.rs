@@ -14,7 +14,11 @@ pub(super) const CONTENDER: Contender = Contender {
 };
 
 fn echo(job: &Job) -> io::Result<()> {
-    Runtime::new()?.block_on(async {
+    serve(Runtime::new()?, job)
+}
+
+pub(super) fn serve(runtime: Runtime, job: &Job) -> io::Result<()> {
+    runtime.block_on(async {
         let listener = TcpListener::bind(job.addr()).await?;
         job.listening(listener.local_addr()?)?;
         loop {

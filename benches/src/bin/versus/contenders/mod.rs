@@ -4,6 +4,7 @@
 //! line in [`ALL`].
 
 mod annulet;
+mod annulet_poll;
 mod epoll;
 mod ring;
 mod tokio;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 /// All of them, in the order they take turns.
 pub(crate) static ALL: &[Contender] = &[
     annulet::CONTENDER,
+    annulet_poll::CONTENDER,
     tokio::CONTENDER,
     ring::CONTENDER,
     epoll::CONTENDER,

@@ -20,7 +20,7 @@ use std::time::Instant;
 
 use io_uring::opcode as op;
 
-pub(super) use self::socket::Undo;
+pub(super) use self::socket::{Undo, is_tcp};
 pub(super) use self::wait::{time_of, tries_again};
 use super::entry::Entry;
 use super::requests::Key;
@@ -105,7 +105,16 @@ pub(super) fn carry(ring: &mut PollRing, key: Key) -> Outcome {
         op::Nop::CODE => Outcome::Done(0),
         op::Read::CODE | op::Readv::CODE => rw::read(&entry),
         op::Write::CODE | op::Writev::CODE => rw::write(&entry),
-        op::Recv::CODE => socket::recv(&entry, &mut request.done),
+        op::Recv::CODE => {
+            if socket::is_plain(&entry) && ring.watch.is_drained(entry.fd, entry.identity) {
+                return Outcome::Wait(entry.fd, IN);
+            }
+            let outcome = socket::recv(&entry, &mut request.done);
+            if socket::is_short(&entry, &outcome) {
+                ring.watch.drained(entry.fd, entry.identity);
+            }
+            outcome
+        }
         op::Send::CODE => socket::send(&entry, &mut request.done),
         op::RecvMsg::CODE => socket::recvmsg(&entry),
         op::SendMsg::CODE => socket::sendmsg(&entry),
@@ -127,6 +136,27 @@ pub(super) fn carry(ring: &mut PollRing, key: Key) -> Outcome {
         op::EpollWait::CODE => wait::epoll_wait(&entry),
         op::WaitId::CODE => wait::waitid(&entry, &mut request.undo),
         _ => file::carry(&entry),
+    }
+}
+
+/// The [identity](Entry::identity) of `fd`, 0 if `entry` does not say it: `fd` is not what it names, or its waiting
+/// does not mean that it has tried all there was.
+pub(super) fn says_whose(entry: &Entry, fd: RawFd) -> u64 {
+    match entry.opcode {
+        op::Recv::CODE
+        | op::RecvMsg::CODE
+        | op::Send::CODE
+        | op::SendMsg::CODE
+        | op::Read::CODE
+        | op::Readv::CODE
+        | op::Write::CODE
+        | op::Writev::CODE
+        | op::PollAdd::CODE
+            if entry.fd == fd =>
+        {
+            entry.identity
+        }
+        _ => 0,
     }
 }
 

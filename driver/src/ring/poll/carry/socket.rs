@@ -59,6 +59,17 @@ pub(super) fn wants_all(entry: &Entry) -> bool {
     entry.op_flags & libc::MSG_WAITALL as u32 != 0
 }
 
+/// A receive that asks for nothing particular, but for something: one of no bytes does not wait.
+pub(super) fn is_plain(entry: &Entry) -> bool {
+    entry.len > 0 && entry.op_flags & !(libc::MSG_NOSIGNAL as u32) == 0
+}
+
+/// A plain receive that got something, but less than it had room for.
+pub(super) fn is_short(entry: &Entry, outcome: &Outcome) -> bool {
+    let got = |result: &i32| *result > 0 && result.cast_unsigned() < entry.len;
+    is_plain(entry) && matches!(outcome, Outcome::Done(result) if got(result))
+}
+
 fn flags(entry: &Entry) -> i32 {
     entry.op_flags.cast_signed() | libc::MSG_DONTWAIT
 }
@@ -125,6 +136,13 @@ fn in_parts(
 /// Whether what a socket carries has boundaries.
 fn is_message(fd: RawFd) -> bool {
     option(fd, libc::SO_TYPE) != libc::SOCK_STREAM
+}
+
+/// Whether it is a TCP socket. Others' short receives may end at a boundary, or where passed descriptors begin.
+pub(in super::super) fn is_tcp(fd: RawFd) -> bool {
+    option(fd, libc::SO_PROTOCOL) == libc::IPPROTO_TCP
+        && option(fd, libc::SO_TYPE) == libc::SOCK_STREAM
+        && matches!(option(fd, libc::SO_DOMAIN), libc::AF_INET | libc::AF_INET6)
 }
 
 fn option(fd: RawFd, name: i32) -> i32 {
