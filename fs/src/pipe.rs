@@ -51,6 +51,8 @@ impl PipeReader {
     /// Reads into the buffer's room (all of a `Vec`'s capacity), at least one byte: what is there, or
     /// what comes first. 0 means that every writing end is closed.
     ///
+    /// Goes through the ring: `IORING_OP_READ`, Linux 5.6.
+    ///
     /// # Errors
     ///
     /// What `read(2)` reports. `InvalidInput` for a buffer without room. `TimedOut` past the operation's
@@ -115,7 +117,7 @@ impl PipeReader {
         Op::on(&self.fd, ReadExact::new(buf))
     }
 
-    /// As [`read`](PipeReader::read), into several buffers, which are filled in order (`readv(2)`).
+    /// As [`read`](PipeReader::read), into several buffers, which are filled in order (`IORING_OP_READV`, Linux 5.1).
     ///
     /// # Examples
     ///
@@ -203,6 +205,8 @@ impl PipeWriter {
     /// Writes from the buffer's initialised bytes what there is room for, at least one byte, and tells how much
     /// that was.
     ///
+    /// Goes through the ring: `IORING_OP_WRITE`, Linux 5.6.
+    ///
     /// # Errors
     ///
     /// What `write(2)` reports: `BrokenPipe` when every reading end is closed. (The kernel raises `SIGPIPE` too, which
@@ -272,7 +276,8 @@ impl PipeWriter {
         Op::on(&self.fd, WriteAll::new(buf))
     }
 
-    /// As [`write`](PipeWriter::write), from several buffers in order (`writev(2)`).
+    /// As [`write`](PipeWriter::write), from several buffers in order (`IORING_OP_WRITEV`,
+    /// Linux 5.1).
     pub fn write_vectored<B: IoVectoredBuf>(&self, bufs: B) -> Op<Writev<B>> {
         Op::on(&self.fd, Writev::new(bufs))
     }

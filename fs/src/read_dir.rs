@@ -114,6 +114,8 @@ impl ReadDir {
     ///
     /// Files that are created or removed meanwhile may be among them or not; all others are, once.
     ///
+    /// No opcode: they are read (`getdents64(2)`) on the thread pool, many at once.
+    ///
     /// # Errors
     ///
     /// What `getdents64(2)` reports. After an error there is nothing more.

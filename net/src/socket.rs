@@ -152,6 +152,10 @@ impl Socket {
     /// # Errors
     ///
     /// What `bind(2)` reports: `AddrInUse`, `AddrNotAvailable`, `InvalidInput` for an address of another domain.
+    ///
+    /// # Cancel safety
+    ///
+    /// After the future is dropped it may have been done or not.
     pub fn bind(&self, addr: &SockAddr) -> Op<op::Bind> {
         Op::on(&self.fd, op::Bind::new(addr.clone()))
     }
@@ -163,6 +167,10 @@ impl Socket {
     /// # Errors
     ///
     /// What `listen(2)` reports: `EOPNOTSUPP` for a type without connections.
+    ///
+    /// # Cancel safety
+    ///
+    /// After the future is dropped it may have been done or not.
     pub fn listen(&self, backlog: u32) -> Op<op::Listen> {
         let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
         Op::on(&self.fd, op::Listen::new(backlog))

@@ -24,16 +24,16 @@
 //!
 //! | module | what |
 //! | --- | --- |
-//! | [`net`] | TCP: [`TcpListener`](net::TcpListener), [`TcpStream`](net::TcpStream) |
-//! | [`fs`] | files, directories, pipes |
+//! | [`net`] | [`TcpStream`](net::TcpStream), [`UdpSocket`](net::UdpSocket), [`UnixStream`](net::UnixStream) and kin |
+//! | [`fs`] | [`File`](fs::File), [`Dir`](fs::Dir) and all that std has for paths; pipes and FIFOs |
 //! | [`process`] | [`Command`](process::Command), as std's; outputs within limits |
-//! | [`signal`] | [`ctrl_c`](signal::ctrl_c), listeners for any signal |
-//! | [`io`] | [`AsyncFd`](io::AsyncFd): the readiness of descriptors the runtime does not own |
+//! | [`signal`] | [`ctrl_c`](signal::ctrl_c), listeners for any signal, as streams too |
+//! | [`io`] | [`copy`](io::copy()), standard streams, [`AsyncFd`](io::AsyncFd) for descriptors of others |
 //! | [`time`] | [`sleep`](time::sleep), [`timeout`](time::timeout), [`interval`](time::interval) |
 //! | [`task`] | [`spawn`], [`JoinHandle`], [`yield_now`], [`spawn_blocking`](task::spawn_blocking) |
 //! | [`buf`] | buffers that are handed to the kernel and come back |
 //! | [`op`] | every operation by itself, and the futures' common [`Op`] |
-//! | here | [`Runtime`], [`Builder`], [`Handle`]; [`chain()`], [`CancelToken`]; [`doctor()`] |
+//! | here | [`Runtime`], [`Builder`], [`Handle`]; [`chain()`], [`SerialGroup`], [`CancelToken`]; [`doctor()`] |
 //!
 //! # What to know
 //!

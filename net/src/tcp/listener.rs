@@ -95,6 +95,8 @@ impl TcpListener {
     /// The future takes a time limit ([`timeout`](Accept::timeout)) or a cancel token
     /// ([`cancel_with`](Accept::cancel_with)). For many connections [`incoming`](TcpListener::incoming) is cheaper.
     ///
+    /// Goes through the ring: `IORING_OP_ACCEPT`, Linux 5.5.
+    ///
     /// # Errors
     ///
     /// What `accept(2)` reports: `ConnectionAborted` for a peer that gave up while it waited, `EMFILE` when out

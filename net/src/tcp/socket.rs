@@ -121,6 +121,8 @@ impl TcpSocket {
     /// The future takes a time limit ([`timeout`](Connect::timeout)) or a cancel token
     /// ([`cancel_with`](Connect::cancel_with)).
     ///
+    /// Goes through the ring: `IORING_OP_CONNECT`, Linux 5.5.
+    ///
     /// # Errors
     ///
     /// What `connect(2)` reports: `ConnectionRefused`, `HostUnreachable`, `TimedOut` (`ETIMEDOUT`, after the

@@ -55,6 +55,8 @@ impl TcpStream {
     /// Receives into the buffer's room (all of a `Vec`'s capacity), at least one byte: what is there, or
     /// what comes first. 0 means the peer has ended its side.
     ///
+    /// Goes through the ring: `IORING_OP_RECV`, Linux 5.6.
+    ///
     /// # Errors
     ///
     /// What `recv(2)` reports: `ConnectionReset`. `InvalidInput` for a buffer without room. `TimedOut` past
@@ -137,7 +139,7 @@ impl TcpStream {
         Connection::read_exact(self, buf)
     }
 
-    /// As [`read`](TcpStream::read), into several buffers, which are filled in order (`readv(2)`).
+    /// As [`read`](TcpStream::read), into several buffers, which are filled in order (`IORING_OP_READV`, Linux 5.1).
     ///
     /// # Examples
     ///
@@ -182,6 +184,8 @@ impl TcpStream {
 
     /// Sends from the buffer's initialised bytes what the socket takes, at least one byte, and tells how much that
     /// was. Mostly [`write_all`](TcpStream::write_all) is what you want.
+    ///
+    /// Goes through the ring: `IORING_OP_SEND`, Linux 5.6.
     ///
     /// # Errors
     ///
@@ -252,7 +256,7 @@ impl TcpStream {
         Connection::write_all(self, buf)
     }
 
-    /// As [`write`](TcpStream::write), from several buffers in order (`writev(2)`).
+    /// As [`write`](TcpStream::write), from several buffers in order (`IORING_OP_WRITEV`, Linux 5.1).
     pub fn write_vectored<B: IoVectoredBuf>(&self, bufs: B) -> Op<Writev<B>> {
         Connection::write_vectored(self, bufs)
     }

@@ -1,4 +1,8 @@
-//! What may happen to an operation, and what must be true then.
+//! What may happen to an operation, and what must be true then. Its being dropped is in `dropped`, its being given up
+//! otherwise in `given_up`.
+
+mod dropped;
+mod given_up;
 
 use std::io::ErrorKind;
 use std::task::Poll;
@@ -7,8 +11,7 @@ use std::time::Duration;
 use annulet_tests::{
     Arena, Ring, allocations, fds, give_time, metrics, poll_now, skip, submitted, until,
 };
-use runtime::op::Operation;
-use runtime::{CancelReport, CancelToken, Op, is_cancelled, op};
+use runtime::op::{self, Operation};
 
 use crate::case::{Case, Completes, LEN, Outcome, Subject};
 
@@ -16,8 +19,6 @@ use crate::case::{Case, Completes, LEN, Outcome, Subject};
 const BUFFERS: usize = 64;
 /// How long they may take all together; a hang is a busy loop.
 const LIMIT: Duration = Duration::from_secs(30);
-const MINUTE: Duration = Duration::from_secs(60);
-const MOMENT: Duration = Duration::from_micros(200);
 
 /// Returns when all but `before` operations and deadlines have ended.
 async fn landed(before: usize) {
@@ -162,22 +163,6 @@ impl<W: 'static, F: Subject> Case<W, F> {
         }
     }
 
-    /// After an operation whose future was dropped, perhaps with a completion that was on its way.
-    async fn goes_on_after_drop(&self, world: W, arena: &Arena, before: usize) {
-        if self.runs_on && !self.is_instant() {
-            submitted().await;
-            assert_eq!(
-                metrics().in_flight,
-                before + 1,
-                "it was not to be cancelled"
-            );
-        } else {
-            landed(before).await;
-        }
-        self.event(&world);
-        self.goes_on(world, arena).await;
-    }
-
     async fn completes(&self, arena: &Arena) {
         let world = (self.world)();
         let mut op = self.op(&world, arena);
@@ -195,248 +180,6 @@ impl<W: 'static, F: Subject> Case<W, F> {
         if !matches!(self.completes, Completes::Never) {
             self.event(&world);
             self.check(&op.await);
-        }
-    }
-
-    async fn dropped_idle(&self, arena: &Arena) {
-        let world = (self.world)();
-        let before = metrics();
-        drop(self.op(&world, arena));
-        assert_eq!(
-            (metrics().staged, metrics().live),
-            (before.staged, before.live)
-        );
-        self.event(&world);
-        self.goes_on(world, arena).await;
-    }
-
-    async fn dropped_staged(&self, arena: &Arena) {
-        let world = (self.world)();
-        let before = metrics().in_flight;
-        let mut op = self.op(&world, arena);
-        assert!(poll_now(&mut op).await.is_pending());
-        drop(op);
-        self.goes_on_after_drop(world, arena, before).await;
-    }
-
-    async fn dropped_in_backlog(&self, arena: &Arena) {
-        let world = (self.world)();
-        let before = metrics().in_flight;
-        let mut nops: Vec<_> = (0..20).map(|_| Op::new(op::Nop::new())).collect();
-        for nop in &mut nops {
-            assert!(poll_now(nop).await.is_pending());
-        }
-        let mut op = self.op(&world, arena);
-        assert!(poll_now(&mut op).await.is_pending());
-        drop(op);
-        for nop in nops {
-            nop.await.unwrap();
-        }
-        self.goes_on_after_drop(world, arena, before).await;
-    }
-
-    async fn dropped_submitted(&self, arena: &Arena) {
-        let world = (self.world)();
-        let before = metrics().in_flight;
-        let mut op = self.op(&world, arena);
-        assert!(poll_now(&mut op).await.is_pending());
-        submitted().await;
-        drop(op);
-        self.goes_on_after_drop(world, arena, before).await;
-    }
-
-    async fn dropped_as_it_lands(&self, arena: &Arena) {
-        if matches!(self.completes, Completes::Never) {
-            return;
-        }
-        let world = (self.world)();
-        let before = metrics().in_flight;
-        let mut op = self.op(&world, arena);
-        assert!(poll_now(&mut op).await.is_pending());
-        submitted().await;
-        let landed_before = metrics().completions;
-        self.event(&world);
-        if !self.is_instant() {
-            // One of them is the operation's; a multishot one stays in flight.
-            until(|| metrics().completions > landed_before).await;
-        } else {
-            landed(before).await;
-        }
-        drop(op);
-        landed(before).await;
-        self.goes_on(world, arena).await;
-    }
-
-    async fn timed_out(&self, arena: &Arena) {
-        let world = (self.world)();
-        let before = metrics().in_flight;
-        if self.is_instant() {
-            if let Some(op) = self.op(&world, arena).limited(MINUTE) {
-                self.check(&op.await);
-            }
-        } else if let Some(op) = self.op(&world, arena).limited(MOMENT) {
-            let output = op.await;
-            let error = output.error().expect("nothing completes it");
-            assert_eq!(error.kind(), ErrorKind::TimedOut, "{error:?}");
-            drop(output);
-            self.event(&world);
-            self.goes_on(world, arena).await;
-        }
-        landed(before).await;
-    }
-
-    async fn deadline_beside_completion(&self, arena: &Arena) {
-        if matches!(self.completes, Completes::Never) {
-            return;
-        }
-        for micros in 0..16 {
-            let world = (self.world)();
-            let before = metrics().in_flight;
-            let Some(mut op) = self
-                .op(&world, arena)
-                .limited(Duration::from_micros(micros * 4))
-            else {
-                return;
-            };
-            assert!(poll_now(&mut op).await.is_pending());
-            self.event(&world);
-            let output = op.await;
-            match output.error() {
-                None => self.check(&output),
-                Some(error) => {
-                    assert_eq!(error.kind(), ErrorKind::TimedOut, "{error:?}");
-                    // What came is there still.
-                    self.goes_on(world, arena).await;
-                }
-            }
-            landed(before).await;
-        }
-    }
-
-    async fn cancelled(&self, arena: &Arena) {
-        let world = (self.world)();
-        let token = CancelToken::new();
-        let Some(mut op) = self.op(&world, arena).cancelled_by(&token) else {
-            return;
-        };
-        assert!(poll_now(&mut op).await.is_pending());
-        submitted().await;
-        let CancelReport {
-            cancelled,
-            completed,
-        } = token.cancel().await;
-        let output = op.await;
-        if self.is_instant() {
-            assert!(cancelled + completed <= 1);
-            match output.error() {
-                None => self.check(&output),
-                Some(error) => assert!(is_cancelled(error), "{error:?}"),
-            }
-            return;
-        }
-        assert_eq!((cancelled, completed), (1, 0));
-        let error = output.error().expect("nothing completes it");
-        assert!(is_cancelled(error), "{error:?}");
-        drop(output);
-        self.event(&world);
-        self.goes_on(world, arena).await;
-    }
-
-    async fn cancelled_idle(&self, arena: &Arena) {
-        let world = (self.world)();
-        let token = CancelToken::new();
-        let Some(op) = self.op(&world, arena).cancelled_by(&token) else {
-            return;
-        };
-        let staged = metrics().staged;
-        token.cancel().await;
-        let output = op.await;
-        let error = output.error().expect("it was cancelled");
-        assert!(is_cancelled(error), "{error:?}");
-        assert_eq!(metrics().staged, staged);
-        drop(output);
-        self.event(&world);
-        self.goes_on(world, arena).await;
-    }
-
-    async fn closed(&self, arena: &Arena) {
-        let Some(fd) = self.fd else {
-            return;
-        };
-        let world = (self.world)();
-        let mut op = self.op(&world, arena);
-        assert!(poll_now(&mut op).await.is_pending());
-        submitted().await;
-        let close = fd(&world).close();
-        let output = op.await;
-        match output.error() {
-            None if self.is_instant() => self.check(&output),
-            None => panic!("it completed, with nothing to complete it"),
-            Some(error) => assert!(is_cancelled(error), "{error:?}"),
-        }
-        close.await.unwrap();
-    }
-
-    async fn begun_closed(&self, arena: &Arena) {
-        let Some(fd) = self.fd else {
-            return;
-        };
-        let world = (self.world)();
-        fd(&world).close().await.unwrap();
-        let staged = metrics().staged;
-        let output = self.op(&world, arena).await;
-        let error = output.error().expect("the descriptor is closed");
-        assert_eq!(error.raw_os_error(), Some(libc::EBADF), "{error:?}");
-        assert_eq!(metrics().staged, staged);
-    }
-
-    async fn world_dropped(&self, arena: &Arena) {
-        if self.fd.is_none() {
-            return;
-        }
-        let world = (self.world)();
-        let before = metrics().in_flight;
-        let mut op = self.op(&world, arena);
-        assert!(poll_now(&mut op).await.is_pending());
-        submitted().await;
-        drop(world);
-        // Cancelled; or it heard first that its peer was gone.
-        drop(op.await);
-        landed(before).await;
-    }
-
-    /// Two on one descriptor, where they follow one another: the second is given up in each way there is.
-    async fn queued(&self, arena: &Arena) {
-        let world = (self.world)();
-        let before = metrics().in_flight;
-        let mut first = self.op(&world, arena);
-        assert!(poll_now(&mut first).await.is_pending());
-        submitted().await;
-        let mut second = self.op(&world, arena);
-        let polled = poll_now(&mut second).await;
-        submitted().await;
-        let queues = polled.is_pending() && metrics().in_flight == before + 1;
-        drop(second);
-        if self.is_instant() || !queues {
-            return;
-        }
-        let token = CancelToken::new();
-        let late = self.op(&world, arena).limited(MOMENT);
-        let given_up = self.op(&world, arena).cancelled_by(&token);
-        if let (Some(late), Some(mut given_up)) = (late, given_up) {
-            let output = late.await;
-            let error = output.error().expect("the first is in its way");
-            assert_eq!(error.kind(), ErrorKind::TimedOut, "{error:?}");
-            assert!(poll_now(&mut given_up).await.is_pending());
-            token.cancel().await;
-            let output = given_up.await;
-            let error = output.error().expect("the first is in its way");
-            assert!(is_cancelled(error), "{error:?}");
-        }
-        assert!(poll_now(&mut first).await.is_pending());
-        self.event(&world);
-        if !matches!(self.completes, Completes::Never) {
-            self.check(&first.await);
         }
     }
 
@@ -465,18 +208,6 @@ impl<W: 'static, F: Subject> Case<W, F> {
         assert_eq!(error.raw_os_error(), Some(errno), "{error:?}");
     }
 
-    async fn failed_and_dropped(&self, arena: &Arena) {
-        let Some((_, world)) = self.failing else {
-            return;
-        };
-        let world = world();
-        let before = metrics().in_flight;
-        let mut op = self.op(&world, arena);
-        assert!(poll_now(&mut op).await.is_pending());
-        drop(op);
-        landed(before).await;
-    }
-
     async fn allocates_nothing(&self, arena: &Arena) {
         if self.allocates || matches!(self.completes, Completes::Never) {
             return;
@@ -502,47 +233,6 @@ impl<W: 'static, F: Subject> Case<W, F> {
             }
         }
         assert_eq!(counted, 0, "allocations in 32 rounds");
-    }
-
-    fn runtime_dropped(&self, ring: Ring, arena: &Arena) {
-        for submits in [false, true] {
-            let runtime = ring.runtime();
-            let driver = runtime.driver().clone();
-            let (world, op) = runtime.block_on(async {
-                let world = (self.world)();
-                let mut op = self.op(&world, arena);
-                assert!(poll_now(&mut op).await.is_pending());
-                if submits {
-                    submitted().await;
-                }
-                (world, op)
-            });
-            drop(runtime);
-            assert_eq!(driver.metrics().in_flight, 0, "it outlived the runtime");
-            drop(op);
-            assert_eq!(driver.metrics().live, 0);
-            drop(world);
-        }
-    }
-
-    fn task_dropped(&self, ring: Ring, arena: &Arena) {
-        let runtime = ring.runtime();
-        let driver = runtime.driver().clone();
-        let world = runtime.block_on(async {
-            let world = (self.world)();
-            let mut op = self.op(&world, arena);
-            assert!(poll_now(&mut op).await.is_pending());
-            drop(runtime::spawn(async move {
-                let _output = op.await;
-                std::future::pending::<()>().await;
-            }));
-            submitted().await;
-            world
-        });
-        drop(runtime);
-        let left = driver.metrics();
-        assert_eq!((left.in_flight, left.live), (0, 0));
-        drop(world);
     }
 
     fn opcode_missing(&self, ring: Ring, arena: &Arena) {
@@ -576,36 +266,5 @@ impl<W: 'static, F: Subject> Case<W, F> {
         });
         drop(runtime);
         assert_eq!((driver.metrics().in_flight, driver.metrics().live), (0, 0));
-    }
-
-    fn forgotten(&self, ring: Ring) {
-        println!("forgotten");
-        let before = fds().len();
-        let arena = Arena::new(BUFFERS, LEN);
-        for submits in [false, true] {
-            let runtime = ring.runtime();
-            let driver = runtime.driver().clone();
-            let world = runtime.block_on(async {
-                let world = (self.world)();
-                let mut op = self.op(&world, &arena);
-                assert!(poll_now(&mut op).await.is_pending());
-                if submits {
-                    submitted().await;
-                }
-                annulet_tests::forget_on_purpose(op);
-                world
-            });
-            drop(world);
-            drop(runtime);
-            assert_eq!(driver.metrics().in_flight, 0, "the kernel has it still");
-        }
-        assert_eq!(arena.spoiled(), 0, "a freed buffer was written to");
-        // Memory is leaked, and what the operation had brought; nothing else.
-        let leaked = if self.opens { 2 } else { 0 };
-        assert!(
-            fds().len() <= before + leaked,
-            "descriptors are leaked: {:?}",
-            fds()
-        );
     }
 }
