@@ -37,6 +37,16 @@ pub(super) fn c_name(name: &OsStr) -> io::Result<CString> {
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "the name has a NUL byte in it"))
 }
 
+/// The value's length, with its bytes in the buffer.
+pub(super) fn value_of(value: &mut impl IoBufMut, success: Success) -> usize {
+    let len = success.value as usize;
+    // With no room for anything the kernel only tells the length.
+    if value.bytes_total() > 0 {
+        filled(value, len);
+    }
+    len
+}
+
 // SAFETY: the entry points at heap blocks of strings that `self` owns and does not change, and at `value`'s memory,
 // within its room, which the `IoBufMut` contract keeps in place.
 unsafe impl<B: IoBufMut> Operation for FgetXattr<B> {
@@ -52,14 +62,7 @@ unsafe impl<B: IoBufMut> Operation for FgetXattr<B> {
     }
 
     fn complete(mut self, result: io::Result<Success>) -> Self::Output {
-        let result = result.map(|success| {
-            let len = success.value as usize;
-            // With no room for anything the kernel only tells the length.
-            if self.value.bytes_total() > 0 {
-                filled(&mut self.value, len);
-            }
-            len
-        });
+        let result = result.map(|success| value_of(&mut self.value, success));
         (result, self.value)
     }
 }

@@ -7,10 +7,10 @@ use std::path::Path;
 
 use io_uring::{opcode, squeue};
 
-use super::fgetxattr::c_name;
+use super::fgetxattr::{c_name, value_of};
 use super::openat::c_path;
 use super::{Operation, Success};
-use crate::buf::{BufResult, IoBufMut, filled, kernel_len};
+use crate::buf::{BufResult, IoBufMut, kernel_len};
 
 /// Reads an extended attribute of the file at a path into a buffer.
 ///
@@ -49,14 +49,7 @@ unsafe impl<B: IoBufMut> Operation for GetXattr<B> {
     }
 
     fn complete(mut self, result: io::Result<Success>) -> Self::Output {
-        let result = result.map(|success| {
-            let len = success.value as usize;
-            // With no room for anything the kernel only tells the length.
-            if self.value.bytes_total() > 0 {
-                filled(&mut self.value, len);
-            }
-            len
-        });
+        let result = result.map(|success| value_of(&mut self.value, success));
         (result, self.value)
     }
 }
