@@ -64,7 +64,7 @@ pub struct Limits {
     pub descriptors: Option<u64>,
     /// The hard one, up to which the process may raise it.
     pub descriptors_at_most: Option<u64>,
-    /// `RLIMIT_MEMLOCK` in bytes, the soft limit; Linux before 5.12 counts rings. `None`: no limit.
+    /// `RLIMIT_MEMLOCK` in bytes, the soft limit; rings count, for whoever has not `CAP_IPC_LOCK`. `None`: no limit.
     pub locked_bytes: Option<u64>,
     /// The sysctl `kernel.io_uring_disabled`: 0 for nobody, 1 for all but a group, 2 for all. Linux 6.6.
     pub io_uring_disabled: Option<u32>,
@@ -302,11 +302,13 @@ impl fmt::Display for Report {
         }
         let on_ring = |operation: &&Operation| operation.support == Support::Ring;
         let has = self.operations.iter().filter(on_ring).count();
-        writeln!(
-            f,
-            "operations   {has} of {} by the ring",
-            self.operations.len()
-        )?;
+        if !self.operations.is_empty() {
+            writeln!(
+                f,
+                "operations   {has} of {} by the ring",
+                self.operations.len()
+            )?;
+        }
         for operation in self.operations.iter().filter(on_ring) {
             writeln!(f, "  ring       {}", operation.name)?;
         }
@@ -317,7 +319,7 @@ impl fmt::Display for Report {
                 match name.starts_with("IORING") {
                     true => writeln!(
                         f,
-                        "  {word}    {name}: {how}; a ring since Linux {since} has it"
+                        "  {word}    {name}: {how}; the kernel's ring has it since Linux {since}"
                     )?,
                     false => writeln!(f, "  {word}    {name}: {how}, on every ring")?,
                 }

@@ -77,10 +77,10 @@ pub enum DriverKind {
     /// The kernel's where it can be had, otherwise the one in user space.
     ///
     /// It cannot be had where `io_uring_setup(2)` answers `ENOSYS` (a kernel without io_uring), `EPERM` or `EACCES`
-    /// (a seccomp profile, such as Docker's, or the sysctl `kernel.io_uring_disabled`), `ENOMEM` (`RLIMIT_MEMLOCK` on
-    /// old kernels), or `EINVAL` for a set-up within the limits (a kernel before 5.19). A `tracing` warning, one a
-    /// process, then names cause and remedy; [`Driver::refused`](crate::Driver::refused) has the same. Other refusals
-    /// (no descriptor left, a set-up beyond the limits) are errors: they would be the other ring's, too.
+    /// (a seccomp profile, such as Docker's, or the sysctl `kernel.io_uring_disabled`), `ENOMEM` (`RLIMIT_MEMLOCK`, for
+    /// whoever has not `CAP_IPC_LOCK`), or `EINVAL` for a set-up within the limits (a kernel before 5.19). A `tracing`
+    /// warning, one a process, then names cause and remedy; [`Driver::refused`](crate::Driver::refused) has the same.
+    /// Other refusals (no descriptor left, a set-up beyond the limits) are errors: they would be the other ring's, too.
     ///
     /// The environment variable `ANNULET_DRIVER` (`auto`, `kernel` or `poll`) decides for programs that leave it at
     /// this; anything else in it is `InvalidInput`.

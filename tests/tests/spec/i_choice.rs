@@ -279,7 +279,7 @@ fn nobody_runs() {
     let insists = Builder::new().driver(DriverKind::Kernel).build();
     let runtime = Runtime::new().unwrap();
     match insists {
-        // The kernel counts no ring as locked memory (since 5.12), and lets everybody have one.
+        // Not every kernel counts a ring as locked memory; 6.18 does.
         Ok(_) => assert_eq!(runtime.driver().kind(), DriverKind::Kernel),
         Err(error) => {
             assert_eq!(runtime.driver().kind(), DriverKind::Poll);
