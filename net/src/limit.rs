@@ -52,6 +52,59 @@ impl Limits {
     }
 }
 
+/// Gives a handle the methods of its time limits, as in `std`.
+macro_rules! time_limits {
+    ($handle:ident) => {
+        impl $handle {
+            /// Limits how long each read may take that is called from now on; otherwise as
+            /// [`TcpStream::set_read_timeout`](crate::TcpStream::set_read_timeout).
+            ///
+            /// # Errors
+            ///
+            /// `InvalidInput` for a limit of zero.
+            pub fn set_read_timeout(
+                &self,
+                limit: Option<std::time::Duration>,
+            ) -> std::io::Result<()> {
+                self.limits.read.store(limit)
+            }
+
+            /// Limits how long each write may take that is called from now on; otherwise as
+            /// [`TcpStream::set_write_timeout`](crate::TcpStream::set_write_timeout).
+            ///
+            /// # Errors
+            ///
+            /// `InvalidInput` for a limit of zero.
+            pub fn set_write_timeout(
+                &self,
+                limit: Option<std::time::Duration>,
+            ) -> std::io::Result<()> {
+                self.limits.write.store(limit)
+            }
+
+            /// How long each read may take.
+            ///
+            /// # Errors
+            ///
+            /// None; the result is as in `std`.
+            pub fn read_timeout(&self) -> std::io::Result<Option<std::time::Duration>> {
+                Ok(self.limits.read.load())
+            }
+
+            /// How long each write may take.
+            ///
+            /// # Errors
+            ///
+            /// None; the result is as in `std`.
+            pub fn write_timeout(&self) -> std::io::Result<Option<std::time::Duration>> {
+                Ok(self.limits.write.load())
+            }
+        }
+    };
+}
+
+pub(crate) use time_limits;
+
 #[cfg(test)]
 mod tests {
     use super::*;

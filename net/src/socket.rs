@@ -7,7 +7,6 @@ use std::fmt;
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
 
 use annulet_driver::op::{
     self, Control, Recv, RecvExact, RecvFrom, RecvMsg, SendAll, SendMsg, SendTo,
@@ -18,7 +17,7 @@ use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
 use crate::accept::Accept;
 use crate::connection::Connection;
 use crate::convert::descriptor;
-use crate::limit::Limits;
+use crate::limit::{Limits, time_limits};
 use crate::options::{mind_linger, with_socket};
 
 /// A socket of any domain, type and protocol (`socket(2)`): raw, packet, netlink, vsock, and those that have a type
@@ -315,24 +314,6 @@ impl Socket {
         self.writing(SendMsg::new(bufs, addr.cloned(), flags).with_control(control))
     }
 
-    /// Limits how long each receive may take; see [`TcpStream::set_read_timeout`](crate::TcpStream::set_read_timeout).
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` for a limit of zero.
-    pub fn set_read_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
-        self.limits.read.store(limit)
-    }
-
-    /// Limits how long each send may take; see [`TcpStream::set_write_timeout`](crate::TcpStream::set_write_timeout).
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` for a limit of zero.
-    pub fn set_write_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
-        self.limits.write.store(limit)
-    }
-
     /// Ends one direction of the connection, or both; see [`TcpStream::shutdown`](crate::TcpStream::shutdown).
     pub fn shutdown(&self, how: Shutdown) -> Op<op::Shutdown> {
         Op::on(&self.fd, op::Shutdown::new(how))
@@ -363,6 +344,7 @@ impl Socket {
 }
 
 descriptor!(Socket);
+time_limits!(Socket);
 
 impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,66 +2,14 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::time::Duration;
 
 use super::UdpSocket;
+use crate::limit::time_limits;
 use crate::options::{buffer_sizes, ip_options, socket_options, with_socket};
 
+time_limits!(UdpSocket);
+
 impl UdpSocket {
-    /// Limits how long each receive may take that is called from now on; `None`, the default, is no limit.
-    ///
-    /// One that takes longer fails with [`TimedOut`](io::ErrorKind::TimedOut) and loses nothing. An operation's own
-    /// [`timeout`](annulet_driver::Op::timeout) goes before it. The limit is this handle's: the kernel does not
-    /// know it.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` for a limit of zero.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # fn main() -> std::io::Result<()> { runtime::Runtime::new()?.block_on(async {
-    /// # use runtime::net::UdpSocket;
-    /// # use std::time::Duration;
-    /// let socket = UdpSocket::bind("127.0.0.1:0").await?;
-    /// socket.set_read_timeout(Some(Duration::from_millis(1)))?;
-    /// let (result, _) = socket.recv([0; 1]).await;
-    /// assert_eq!(result.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
-    /// # Ok(()) }) }
-    /// ```
-    pub fn set_read_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
-        self.limits.read.store(limit)
-    }
-
-    /// Limits how long each send may take that is called from now on; otherwise as
-    /// [`set_read_timeout`](UdpSocket::set_read_timeout).
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` for a limit of zero.
-    pub fn set_write_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
-        self.limits.write.store(limit)
-    }
-
-    /// What [`set_read_timeout`](UdpSocket::set_read_timeout) set.
-    ///
-    /// # Errors
-    ///
-    /// None; the result is as in `std`.
-    pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(self.limits.read.load())
-    }
-
-    /// What [`set_write_timeout`](UdpSocket::set_write_timeout) set.
-    ///
-    /// # Errors
-    ///
-    /// None; the result is as in `std`.
-    pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(self.limits.write.load())
-    }
-
     /// Joins the IPv4 group `group` on the device with the address `interface`; an unspecified one leaves the
     /// choice to the kernel (`IP_ADD_MEMBERSHIP`).
     ///

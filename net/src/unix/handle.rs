@@ -69,6 +69,7 @@ macro_rules! talking_handle {
         $crate::unix::handle::handle!($handle);
         $crate::options::buffer_sizes!($handle);
         $crate::convert::try_clone!($handle with limits);
+        $crate::limit::time_limits!($handle);
 
         impl $handle {
             fn new(fd: annulet_driver::Fd) -> $handle {
@@ -111,50 +112,6 @@ macro_rules! talking_handle {
                 how: std::net::Shutdown,
             ) -> annulet_driver::Op<annulet_driver::op::Shutdown> {
                 $crate::connection::Connection::shutdown(self, how)
-            }
-
-            /// Limits how long each read may take that is called from now on; otherwise as
-            /// [`TcpStream::set_read_timeout`](crate::TcpStream::set_read_timeout).
-            ///
-            /// # Errors
-            ///
-            /// `InvalidInput` for a limit of zero.
-            pub fn set_read_timeout(
-                &self,
-                limit: Option<std::time::Duration>,
-            ) -> std::io::Result<()> {
-                self.limits.read.store(limit)
-            }
-
-            /// Limits how long each write may take that is called from now on; otherwise as
-            /// [`TcpStream::set_write_timeout`](crate::TcpStream::set_write_timeout).
-            ///
-            /// # Errors
-            ///
-            /// `InvalidInput` for a limit of zero.
-            pub fn set_write_timeout(
-                &self,
-                limit: Option<std::time::Duration>,
-            ) -> std::io::Result<()> {
-                self.limits.write.store(limit)
-            }
-
-            /// How long each read may take.
-            ///
-            /// # Errors
-            ///
-            /// None; the result is as in `std`.
-            pub fn read_timeout(&self) -> std::io::Result<Option<std::time::Duration>> {
-                Ok(self.limits.read.load())
-            }
-
-            /// How long each write may take.
-            ///
-            /// # Errors
-            ///
-            /// None; the result is as in `std`.
-            pub fn write_timeout(&self) -> std::io::Result<Option<std::time::Duration>> {
-                Ok(self.limits.write.load())
             }
         }
 
