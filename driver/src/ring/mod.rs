@@ -9,6 +9,8 @@
 //! is therefore the unsafe act, staging one is not.
 #![allow(unsafe_code, reason = "the waist speaks raw entries and system calls")]
 
+#[cfg(test)]
+mod differ;
 mod fork;
 mod kernel;
 mod poll;

@@ -12,15 +12,21 @@ const USERDATA: u32 = 1 << 4;
 const OP: u32 = 1 << 5;
 const KNOWN: u32 = ALL | FD | ANY | USERDATA | OP;
 
+/// Whether a cancel asks for what there is.
+pub(super) fn prepare(entry: &Entry) -> Result<(), i32> {
+    let flags = entry.op_flags;
+    if flags & !KNOWN != 0 || (flags & ANY != 0 && flags & (FD | OP) != 0) {
+        return Err(-libc::EINVAL);
+    }
+    Ok(())
+}
+
 impl PollRing {
     /// What the cancel `entry` (the request `own`) answers.
     pub(super) fn cancel_by(&mut self, own: Key, entry: &Entry) -> i32 {
         // A time that was over before was first.
         self.fire();
         let flags = entry.op_flags;
-        if flags & !KNOWN != 0 || (flags & ANY != 0 && flags & (FD | OP) != 0) {
-            return -libc::EINVAL;
-        }
         if flags & (ALL | FD | ANY | OP) == 0 {
             let key = self.requests.with_number(entry.addr);
             return key.map_or(-libc::ENOENT, |key| self.cancel_one(key));

@@ -1,7 +1,7 @@
 //! Chains: who starts when, and what becomes of the rest when one fails.
 //!
 //! The kernel's rules, seen on Linux 6.18: a chain with a member that cannot be begun at all (an unknown opcode, a
-//! deadline that stands alone) is cancelled whole, earlier members too. A member that fails, or a read, write or
+//! deadline that stands alone, flags nobody knows) is cancelled whole, earlier members too. A member that fails, or a read, write or
 //! splice that is short, cancels all behind it; behind a hard link the rest goes on. A `LINK_TIMEOUT` belongs to the
 //! entry before it: it completes after that entry if that was in time, before it if it was not.
 
@@ -19,31 +19,18 @@ impl PollRing {
     /// Takes over what is staged.
     pub(super) fn submit(&mut self) {
         let mut staged = std::mem::take(&mut self.staged);
-        for chain in staged.chunk_by(|before, _| before.links()) {
+        for chain in staged.chunk_by_mut(|before, _| before.links()) {
             self.submit_chain(chain);
         }
         staged.clear();
         self.staged = staged;
     }
 
-    fn submit_chain(&mut self, chain: &[Entry]) {
-        let limits = |at: usize| at > 0 && chain[at].opcode == opcode::LinkTimeout::CODE;
-        let wrong = (0..chain.len()).find(|&at| {
-            let is_limit = chain[at].opcode == opcode::LinkTimeout::CODE;
-            let lonely = is_limit && (at == 0 || limits(at - 1));
-            lonely || !self.carries.has(chain[at].opcode)
-        });
-        if let Some(wrong) = wrong {
-            for (at, entry) in chain.iter().enumerate() {
-                let result = if at == wrong {
-                    -libc::EINVAL
-                } else {
-                    -libc::ECANCELED
-                };
-                self.post(entry, result, 0);
-            }
+    fn submit_chain(&mut self, chain: &mut [Entry]) {
+        if !self.begins(chain) {
             return;
         }
+        let limits = |at: usize| at > 0 && chain[at].opcode == opcode::LinkTimeout::CODE;
         let mut before: Option<Key> = None;
         for (at, entry) in chain.iter().enumerate() {
             let key = self.requests.insert(*entry);
@@ -57,6 +44,30 @@ impl PollRing {
                 before = Some(key);
             }
         }
+    }
+
+    /// Whether a chain can begin. If not, each wrong member is told what is wrong with it.
+    fn begins(&mut self, chain: &mut [Entry]) -> bool {
+        let is_limit = |entry: &Entry| entry.opcode == opcode::LinkTimeout::CODE;
+        let mut after_limit = true;
+        let mut wrong = Vec::new();
+        for (at, entry) in chain.iter_mut().enumerate() {
+            let lonely = is_limit(entry) && after_limit;
+            after_limit = is_limit(entry);
+            if lonely || !self.carries.has(entry.opcode) {
+                wrong.push((at, -libc::EINVAL));
+            } else if let Err(errno) = carry::prepare(entry) {
+                wrong.push((at, errno));
+            }
+        }
+        if wrong.is_empty() {
+            return true;
+        }
+        for (at, entry) in chain.iter().enumerate() {
+            let own = wrong.iter().find(|(wrong, _)| *wrong == at);
+            self.post(entry, own.map_or(-libc::ECANCELED, |(_, errno)| *errno), 0);
+        }
+        false
     }
 
     /// Starts what is to be started, and what that brings on.
@@ -134,7 +145,9 @@ impl PollRing {
             self.drop_limit(limit);
         }
         match request.next {
-            Some(next) if fails && !request.entry.links_hard() => self.cancel_rest(next),
+            Some(next) if fails && !request.entry.links_hard() => {
+                self.cancel_rest(next, request.entry.skips_success());
+            }
             Some(next) => self.starts.push_back(next),
             None => {}
         }
@@ -154,16 +167,22 @@ impl PollRing {
     fn drop_limit(&mut self, limit: Key) {
         if let Some(request) = self.requests.remove(limit) {
             self.leave(limit, &request.state);
-            self.post(&request.entry, -libc::ECANCELED, 0);
+            if !request.entry.skips_success() {
+                self.post(&request.entry, -libc::ECANCELED, 0);
+            }
         }
     }
 
-    fn cancel_rest(&mut self, first: Key) {
+    /// Cancels what did not begin; behind one whose success would not have been told, in silence.
+    fn cancel_rest(&mut self, first: Key, silent: bool) {
         let mut next = Some(first);
         while let Some(request) = next.and_then(|key| self.requests.remove(key)) {
-            self.post(&request.entry, -libc::ECANCELED, 0);
-            if let Some(limit) = request.limit {
-                self.drop_limit(limit);
+            let limit = request.limit.and_then(|limit| self.requests.remove(limit));
+            if !silent {
+                self.post(&request.entry, -libc::ECANCELED, 0);
+                if let Some(limit) = limit {
+                    self.post(&limit.entry, -libc::ECANCELED, 0);
+                }
             }
             next = request.next;
         }

@@ -25,7 +25,7 @@ mod entry;
 mod messages;
 mod requests;
 mod timers;
-mod watch;
+pub(super) mod watch;
 mod watched;
 mod workers;
 

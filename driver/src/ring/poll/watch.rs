@@ -276,7 +276,7 @@ impl PollRing {
 }
 
 /// What a descriptor is ready for now, of `events`.
-pub(super) fn poll_now(fd: RawFd, events: u32) -> i32 {
+pub(in crate::ring) fn poll_now(fd: RawFd, events: u32) -> i32 {
     let mut poll = libc::pollfd {
         fd,
         events: events as i16,

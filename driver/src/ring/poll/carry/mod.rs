@@ -95,6 +95,16 @@ pub(super) const OPCODES: &[u8] = &[
     op::WaitId::CODE,
 ];
 
+/// Takes over what an entry points at only until it is submitted, and finds what is wrong with it before anything of its
+/// chain has begun.
+pub(super) fn prepare(entry: &mut Entry) -> Result<(), i32> {
+    match entry.opcode {
+        op::Timeout::CODE | op::LinkTimeout::CODE => wait::prepare(entry),
+        op::AsyncCancel::CODE => super::cancel::prepare(entry),
+        _ => Ok(()),
+    }
+}
+
 /// Tries the request `key`.
 pub(super) fn carry(ring: &mut PollRing, key: Key) -> Outcome {
     let Some(request) = ring.requests.find(key) else {

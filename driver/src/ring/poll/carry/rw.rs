@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | a file, a directory, a disk | a worker's `preadv2` |
 //! | a socket | `recvmsg` and `sendmsg` with `MSG_DONTWAIT` |
-//! | a pipe, a terminal, an eventfd ... | `preadv2` with `RWF_NOWAIT`; where that is not known, `poll` first, and no more than a pipe takes at once |
+//! | a pipe, a terminal, an eventfd ... | `preadv2` with `RWF_NOWAIT`; where that is not known, as of a pipe that was spliced, `poll` first, and no more than a pipe takes at once |
 
 use std::mem;
 use std::os::fd::RawFd;
@@ -87,19 +87,24 @@ impl Memory {
         }
     }
 
-    /// No more than the first `limit` bytes of the first vector that has any.
-    fn beginning(&self, limit: usize) -> libc::iovec {
+    /// No more than `limit` bytes behind the first `done`, all in one vector.
+    fn part(&self, mut done: usize, limit: usize) -> libc::iovec {
         for at in 0..self.count {
             // SAFETY: the entry says that there are `count` of them.
             let vector = unsafe { *self.vectors().add(at) };
-            if vector.iov_len > 0 {
+            if vector.iov_len > done {
                 return libc::iovec {
-                    iov_len: vector.iov_len.min(limit),
-                    ..vector
+                    // SAFETY: it is within the vector.
+                    iov_base: unsafe { vector.iov_base.byte_add(done) },
+                    iov_len: (vector.iov_len - done).min(limit),
                 };
             }
+            done -= vector.iov_len;
         }
-        self.one
+        libc::iovec {
+            iov_len: 0,
+            ..self.one
+        }
     }
 
     fn total(&self) -> u64 {
@@ -212,8 +217,26 @@ fn by_poll(fd: RawFd, events: u32, memory: &Memory, flags: i32) -> Outcome {
     if !is_nonblocking(fd) && poll_now(fd, events) == 0 {
         return wait_if_empty(fd, events, flags, -libc::EAGAIN);
     }
-    let part = memory.beginning(if events == IN { usize::MAX } else { PIPE_BUF });
-    Outcome::Done(vectored(fd, events, &raw const part, 1, OWN, flags))
+    let flags = flags & !NOWAIT;
+    if events == IN {
+        // It takes what there is.
+        let (vectors, count) = (memory.vectors(), memory.count);
+        return Outcome::Done(vectored(fd, events, vectors, count, OWN, flags));
+    }
+    let mut done = 0;
+    loop {
+        let part = memory.part(done, PIPE_BUF);
+        let result = vectored(fd, events, &raw const part, 1, OWN, flags);
+        match usize::try_from(result) {
+            Ok(moved) => done += moved,
+            Err(_) if done == 0 => return Outcome::Done(result),
+            Err(_) => break,
+        }
+        if result == 0 || done as u64 >= memory.total() || poll_now(fd, OUT) <= 0 {
+            break;
+        }
+    }
+    Outcome::Done(i32::try_from(done).unwrap_or(i32::MAX))
 }
 
 pub(super) fn is_nonblocking(fd: RawFd) -> bool {

@@ -1,15 +1,19 @@
 //! What sockets have of their own.
 //!
 //! `MSG_DONTWAIT` makes sends and receives come back at once. `accept` and `connect` have no such flag: for the
-//! moment of the call the socket itself is made non-blocking, for a connect until it ends.
+//! moment of the call the socket itself is made non-blocking, for a connect until it ends. The flag is the socket's,
+//! whichever thread and whichever of its descriptors look at it. So it is looked at and changed under one lock: of two
+//! rings that accept from one listener neither takes the other's flag for the user's, or puts it back under its call.
 
 use std::os::fd::{OwnedFd, RawFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::super::PollRing;
 use super::super::entry::Entry;
 use super::super::requests::Key;
 use super::super::watch::poll_now;
+use super::rw::is_nonblocking;
 use super::{IN, OUT, Outcome, answer, uninterrupted};
 
 const ACCEPT_MULTISHOT: u16 = 1;
@@ -33,13 +37,35 @@ impl Undo {
     pub(in super::super) fn undo(self) {
         match self {
             Undo::Nothing => {}
-            Undo::Block(fd) => set_nonblocking(fd, false),
+            Undo::Block(fd) => {
+                let _mine = flags_lock();
+                set_nonblocking(fd, false);
+            }
             Undo::Close(fd) => drop(fd),
         }
     }
 }
 
-pub(super) fn set_nonblocking(fd: RawFd, on: bool) {
+fn flags_lock() -> MutexGuard<'static, ()> {
+    static FLAGS: Mutex<()> = Mutex::new(());
+    FLAGS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes a call that must not wait on a socket that may be a blocking one.
+pub(super) fn unblocked<R>(fd: RawFd, call: impl FnOnce() -> R) -> R {
+    let _mine = flags_lock();
+    let blocks = !is_nonblocking(fd);
+    if blocks {
+        set_nonblocking(fd, true);
+    }
+    let result = call();
+    if blocks {
+        set_nonblocking(fd, false);
+    }
+    result
+}
+
+fn set_nonblocking(fd: RawFd, on: bool) {
     // SAFETY: `fcntl` with these commands touches no memory. A socket that is gone has no flags to put back.
     unsafe {
         let flags = libc::fcntl(fd, libc::F_GETFL);
@@ -133,9 +159,10 @@ fn in_parts(
     }
 }
 
-/// Whether what a socket carries has boundaries.
+/// Whether what a socket carries is never joined. Packets in sequence are, as the kernel's ring has it.
 fn is_message(fd: RawFd) -> bool {
-    option(fd, libc::SO_TYPE) != libc::SOCK_STREAM
+    let kind = option(fd, libc::SO_TYPE);
+    kind != libc::SOCK_STREAM && kind != libc::SOCK_SEQPACKET
 }
 
 /// Whether it is a TCP socket. Others' short receives may end at a boundary, or where passed descriptors begin.
@@ -184,20 +211,14 @@ fn accept_now(entry: &Entry) -> i32 {
     if ready <= 0 {
         return if ready == 0 { -libc::EAGAIN } else { ready };
     }
-    let blocks = !super::rw::is_nonblocking(entry.fd);
-    if blocks {
-        // Another process may have been faster.
-        set_nonblocking(entry.fd, true);
-    }
-    // SAFETY: the address and its length, if there are any, are the request's.
-    let accepted = uninterrupted(|| unsafe {
-        let (addr, len) = (entry.ptr(), entry.ptr2());
-        libc::accept4(entry.fd, addr, len, entry.op_flags.cast_signed()).into()
-    });
-    if blocks {
-        set_nonblocking(entry.fd, false);
-    }
-    accepted
+    // Somebody else may be faster.
+    unblocked(entry.fd, || {
+        // SAFETY: the address and its length, if there are any, are the request's.
+        uninterrupted(|| unsafe {
+            let (addr, len) = (entry.ptr(), entry.ptr2());
+            libc::accept4(entry.fd, addr, len, entry.op_flags.cast_signed()).into()
+        })
+    })
 }
 
 pub(super) fn accept(entry: &Entry) -> Outcome {
@@ -222,7 +243,8 @@ pub(super) fn connect(entry: &Entry, undo: &mut Option<Undo>) -> Outcome {
     let fd = entry.fd;
     let begun = undo.is_some();
     if !begun {
-        *undo = Some(if super::rw::is_nonblocking(fd) {
+        let _mine = flags_lock();
+        *undo = Some(if is_nonblocking(fd) {
             Undo::Nothing
         } else {
             set_nonblocking(fd, true);

@@ -8,8 +8,8 @@ use io_uring::opcode as op;
 use super::super::entry::Entry;
 use super::super::watch::poll_now;
 use super::super::workers::Work;
-use super::rw::{Kind, is_nonblocking, kind};
-use super::socket::set_nonblocking;
+use super::rw::{Kind, kind};
+use super::socket::unblocked;
 use super::{IN, OUT, Outcome, uninterrupted};
 
 const FD_IN_FIXED: u32 = 1 << 31;
@@ -29,15 +29,13 @@ pub(super) fn splice(entry: &Entry) -> Outcome {
     if kinds.0 == Kind::File || kinds.1 == Kind::File {
         return Outcome::Work(Work::new(move || call(&own)));
     }
-    let blocks = kinds.1 == Kind::Socket && !is_nonblocking(to);
-    if blocks {
-        // Of what a pipe holds it may have room for a part only.
-        set_nonblocking(to, true);
-    }
-    let result = call(entry);
-    if blocks {
-        set_nonblocking(to, false);
-    }
+    // A socket may have room for a part only of what a pipe holds, or somebody else took what it had; and it pays no
+    // heed to `SPLICE_F_NONBLOCK`. One side is a pipe.
+    let result = match kinds {
+        (_, Kind::Socket) => unblocked(to, || call(entry)),
+        (Kind::Socket, _) => unblocked(from, || call(entry)),
+        _ => call(entry),
+    };
     again(entry, result)
 }
 

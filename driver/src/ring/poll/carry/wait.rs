@@ -21,14 +21,26 @@ const POLL_MULTI: u32 = 1;
 /// How often a process is looked for that has no descriptor to wait for.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
-/// When the timeout `entry`, started now, passes.
-pub(in super::super) fn time_of(entry: &Entry) -> Instant {
-    // SAFETY: the entry points at a timespec, which lives at least until it was taken over.
+/// Reads a timeout's time: after its submission the timespec may be gone.
+pub(super) fn prepare(entry: &mut Entry) -> Result<(), i32> {
+    let known = ABSOLUTE | BOOTTIME | REALTIME | ETIME_SUCCESS;
+    if entry.off != 0 || entry.len != 1 || entry.op_flags & !known != 0 {
+        // Not counts of completions, and not several of them: nothing above stages those.
+        return Err(-libc::EINVAL);
+    }
+    // SAFETY: the entry points at a timespec, which lives at least until it was taken over, which is here.
     let time = unsafe { *entry.ptr::<libc::timespec>() };
-    let time = Duration::new(
-        u64::try_from(time.tv_sec).unwrap_or(0),
-        u32::try_from(time.tv_nsec).unwrap_or(0).min(999_999_999),
-    );
+    let (Ok(seconds), Ok(nanos)) = (u64::try_from(time.tv_sec), u64::try_from(time.tv_nsec)) else {
+        return Err(-libc::EINVAL);
+    };
+    entry.addr = seconds;
+    entry.addr3 = nanos;
+    Ok(())
+}
+
+/// When the timeout `entry`, prepared and started now, passes.
+pub(in super::super) fn time_of(entry: &Entry) -> Instant {
+    let time = Duration::from_secs(entry.addr).saturating_add(Duration::from_nanos(entry.addr3));
     let left = if entry.op_flags & ABSOLUTE == 0 {
         time
     } else {
@@ -60,11 +72,6 @@ pub(super) fn success_is_etime(entry: &Entry, result: i32) -> bool {
 }
 
 pub(super) fn timeout(entry: &Entry) -> Outcome {
-    let known = ABSOLUTE | BOOTTIME | REALTIME | ETIME_SUCCESS;
-    if entry.off != 0 || entry.op_flags & !known != 0 {
-        // Not counts of completions, and not several of them: nothing above stages those.
-        return Outcome::Done(-libc::EINVAL);
-    }
     Outcome::Sleep(time_of(entry))
 }
 

@@ -1,0 +1,378 @@
+//! The same programs of entries on the kernel's ring and on the one in user space: they have to answer the same.
+//!
+//! Programs are drawn at random ([`program`]), but so that each has one outcome only: a strand's descriptors are its own
+//! ([`world`]), at most one of its chains takes from them and at most one gives at any time, and before the next chains are
+//! staged all that can go on by itself has. What can is asked of the descriptors (`poll(2)`), not of the rings: a
+//! ring that lets something lie that could go on is found out by that, too. At the end all is cancelled.
+//!
+//! What is compared: each entry's results, each buffer, what is left in pipes, sockets and files. What is not, because
+//! the kernel promises nothing: the order between entries, but for a deadline that passes, which is told before what it
+//! ended; how often a multishot poll says the same; which bits beside `POLLIN` a poll tells of.
+//!
+//! # Where the two differ
+//!
+//! Found by this test, and settled in `poll/`:
+//!
+//! * What is wrong with an entry itself (flags, times) cancels its chain before any of it has begun.
+//! * A member whose success is not to be told (`CQE_SKIP_SUCCESS`) and that fails silences the rest of its chain.
+//! * A pipe that was spliced does not know `RWF_NOWAIT` any more: a vectored read was cut to its first vector, a write to
+//!   what a pipe takes at once.
+//! * `MSG_WAITALL` joins packets of a `SOCK_SEQPACKET` socket, too.
+//! * Each wrong member of a chain is told its own error.
+//!
+//! Left as it is:
+//!
+//! * Closing a descriptor while something is in flight on it: the kernel's request holds the file and goes on, here it
+//!   waits for the number until it is cancelled. Above the waist a close waits for what is in flight.
+//! * A close that is followed by a read without waiting in the same chain: there the file is open until the system call
+//!   ends, here it is closed.
+//! * A cancel that is staged behind what makes its target ready may find it here, where the kernel has it on its way.
+//! * A deadline that passes while its operation is on the way to a worker answers `ENOENT` there, here `ETIME`.
+//! * A packet that is cut by a receive with `MSG_WAITALL` breaks the chain there, and not here.
+//! * A cancel by descriptor finds requests by the number here, by the file there, so also through a copy.
+//! * What waits on one of the kernel's workers (a splice of nothing) hears a cancel as `EINTR`, and no deadline.
+
+mod program;
+mod world;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use io_uring::{opcode, squeue, types};
+use proptest::test_runner::{Config, TestRunner};
+
+use self::program::{Link, Member, Strand, What, program};
+use self::world::World;
+use super::{Completion, DriverKind, Ring, Setup, Sqe, Wait};
+
+/// How long a ring may take over something that can go on.
+const PATIENCE: Duration = Duration::from_secs(5);
+const SHORTLY: Duration = Duration::from_millis(1);
+/// Set in the number of a member's deadline.
+const LIMIT: u64 = 1 << 32;
+const THE_END: u64 = 1 << 33;
+
+/// A chain that was staged.
+struct Staged {
+    strand: usize,
+    members: Vec<(u64, Member)>,
+}
+
+struct Run<'a> {
+    ring: Ring,
+    strands: &'a [Strand],
+    worlds: Vec<World>,
+    chains: Vec<Staged>,
+    /// Of each strand, in the order of their staging.
+    numbers: Vec<Vec<u64>>,
+    /// What was answered, by the entry's number: results, and how many of them were the last.
+    answers: BTreeMap<u64, Vec<(i32, bool)>>,
+    /// The order in which the last completions came.
+    order: Vec<u64>,
+    /// Multishot polls that have spoken.
+    told: Vec<u64>,
+    members: BTreeMap<u64, (usize, What)>,
+    next: u64,
+}
+
+/// What one ring made of a program.
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    answers: BTreeMap<u64, Vec<(i32, bool)>>,
+    early: Vec<u64>,
+    remains: Vec<Vec<Vec<u8>>>,
+}
+
+impl Run<'_> {
+    fn new(kind: DriverKind, strands: &[Strand]) -> Run<'_> {
+        let setup = Setup {
+            driver: kind,
+            ..Setup::default()
+        };
+        let (ring, _) = Ring::new(&setup).unwrap();
+        Run {
+            ring,
+            strands,
+            worlds: strands.iter().map(|s| World::new(s.place)).collect(),
+            chains: Vec::new(),
+            numbers: vec![Vec::new(); strands.len()],
+            answers: BTreeMap::new(),
+            order: Vec::new(),
+            told: Vec::new(),
+            members: BTreeMap::new(),
+            next: 1,
+        }
+    }
+
+    fn is_over(&self, number: u64) -> bool {
+        let answers = self.answers.get(&number);
+        answers.is_some_and(|answers| answers.iter().any(|(_, last)| *last))
+    }
+
+    /// The member a chain is at, if it is not through.
+    fn front<'s>(&self, staged: &'s Staged) -> Option<&'s (u64, Member)> {
+        let mut silenced = false;
+        for member in &staged.members {
+            let over = self.is_over(member.0);
+            if !over && !silenced && !member.1.skips {
+                return Some(member);
+            }
+            // Had it been no failure, nobody would have heard of it: and then of the rest, neither.
+            silenced |=
+                over && member.1.skips && member.1.link == Link::Soft && !self.cancelled(member.0);
+        }
+        None
+    }
+
+    fn cancelled(&self, number: u64) -> bool {
+        self.answers[&number] == [(-libc::ECANCELED, true)]
+    }
+
+    fn is_busy(&self, strand: usize, with: fn(What) -> bool) -> bool {
+        self.chains.iter().any(|staged| {
+            let concerned = staged.strand == strand;
+            concerned
+                && self.front(staged).is_some()
+                && staged.members.iter().any(|(_, member)| with(member.what))
+        })
+    }
+
+    fn stage(&mut self, strand: usize, chain: &[Member]) {
+        let uses = |with: fn(What) -> bool| chain.iter().any(|member| with(member.what));
+        let closes = |what| matches!(what, What::CloseWriter);
+        let clashes = uses(What::consumes) && self.is_busy(strand, What::consumes)
+            || uses(What::produces) && self.is_busy(strand, What::produces)
+            || uses(closes) && !self.worlds[strand].can_close();
+        if clashes {
+            return;
+        }
+        let mut group = Vec::new();
+        let mut members = Vec::new();
+        for (at, member) in chain.iter().enumerate() {
+            let number = self.next;
+            self.next += 1;
+            let world = &mut self.worlds[strand];
+            let mut entry = world.entry(member, number, &self.numbers[strand]);
+            let link = match member.link {
+                Link::Soft => squeue::Flags::IO_LINK,
+                Link::Hard => squeue::Flags::IO_HARDLINK,
+            };
+            let is_last = at + 1 == chain.len();
+            if member.skips {
+                entry = entry.flags(squeue::Flags::SKIP_SUCCESS);
+            }
+            if !is_last || member.limit.is_some() {
+                entry = entry.flags(link);
+            }
+            group.push(entry);
+            if let Some(soon) = member.limit {
+                let mut limit = world.limit(soon).user_data(number | LIMIT);
+                if !is_last {
+                    limit = limit.flags(link);
+                }
+                group.push(limit);
+            }
+            self.numbers[strand].push(number);
+            self.members.insert(number, (strand, member.what));
+            members.push((number, *member));
+        }
+        // SAFETY: the memory is the world's, which stays until every entry has been answered.
+        let group: Vec<Sqe> = group
+            .into_iter()
+            .map(|entry| unsafe { Sqe::new(entry) })
+            .collect();
+        assert!(self.ring.stage(&group));
+        self.chains.push(Staged { strand, members });
+    }
+
+    fn enter(&mut self, limit: Duration) {
+        let mut batch = Vec::new();
+        self.ring.enter(Wait::AtMost(Some(limit))).unwrap();
+        self.ring.reap(&mut batch);
+        for completion in batch {
+            self.hear(completion);
+        }
+    }
+
+    fn hear(&mut self, completion: Completion) {
+        let number = completion.user_data;
+        let (mut result, last) = (completion.result, !completion.more());
+        if let Some(&(strand, what)) = self.members.get(&number) {
+            let world = &mut self.worlds[strand];
+            match what {
+                What::CloseWriter if result == 0 => world.writer_closed(),
+                What::Accept | What::AcceptMany if result >= 0 => {
+                    world.accepted(result);
+                    result = 0;
+                }
+                What::Poll | What::PollMany if result >= 0 => result = 1,
+                _ => {}
+            }
+            if what == What::PollMany && result >= 0 && !last {
+                if self.told.contains(&number) {
+                    return;
+                }
+                self.told.push(number);
+            }
+        }
+        assert!(!self.is_over(number), "{number:x} is told of after its end");
+        self.answers.entry(number).or_default().push((result, last));
+        if last {
+            self.order.push(number);
+        }
+    }
+
+    fn can_go_on(&self, staged: &Staged) -> bool {
+        let limits = staged.members.iter().any(|(number, member)| {
+            let over = self.is_over(*number);
+            member.limit.is_some() && over && !self.is_over(number | LIMIT)
+        });
+        let front = self.front(staged).is_some_and(|(number, member)| {
+            let told = self.told.contains(number);
+            self.worlds[staged.strand].can_go_on(member, told)
+        });
+        limits || front || self.breaks(staged)
+    }
+
+    /// Whether the member before the front ended so that the rest is to be cancelled.
+    fn breaks(&self, staged: &Staged) -> bool {
+        let Some((front, _)) = self.front(staged) else {
+            return false;
+        };
+        let before =
+            staged.members.iter().rev().find(|(number, member)| {
+                number < front && (!member.skips || self.is_over(*number))
+            });
+        before.is_some_and(|(number, member)| {
+            let (result, _) = self.answers[number][self.answers[number].len() - 1];
+            member.link == Link::Soft
+                && member.what.fails(self.strands[staged.strand].place, result)
+        })
+    }
+
+    /// Until all that can go on by itself has, and looking again brings nothing.
+    fn settle(&mut self) {
+        let began = Instant::now();
+        self.enter(SHORTLY);
+        let mut quiet = 0;
+        while quiet < 3 {
+            let stuck = self.chains.iter().find(|staged| self.can_go_on(staged));
+            assert!(
+                began.elapsed() < PATIENCE,
+                "it does not go on: {:?}\nanswers: {:?}",
+                stuck.map(|staged| &staged.members),
+                self.answers
+            );
+            let (goes_on, order) = (stuck.is_some(), self.order.len());
+            self.enter(if goes_on { SHORTLY } else { Duration::ZERO });
+            let nothing = !goes_on && self.order.len() == order;
+            quiet = if nothing { quiet + 1 } else { 0 };
+        }
+    }
+
+    fn run(mut self) -> Outcome {
+        let steps = self.strands.iter().map(|strand| strand.chains.len()).max();
+        for step in 0..steps.unwrap_or(0) {
+            for (at, strand) in self.strands.iter().enumerate() {
+                let chain = strand.chains.get(step);
+                let cancels = chain.is_some_and(|c| c.iter().any(|member| member.what.cancels()));
+                if strand.clients[step] && !cancels {
+                    self.worlds[at].connect();
+                }
+                if let Some(chain) = chain {
+                    self.stage(at, chain);
+                }
+            }
+            self.settle();
+        }
+        self.end();
+        let mut early = Vec::new();
+        self.order.retain(|number| *number < THE_END);
+        for (at, number) in self.order.iter().enumerate() {
+            let passed = self.answers[number].contains(&(-libc::ETIME, true));
+            if number & LIMIT != 0 && passed && !self.order[..at].contains(&(number & !LIMIT)) {
+                early.push(*number);
+            }
+        }
+        early.sort_unstable();
+        Outcome {
+            early,
+            remains: self.worlds.iter().map(World::remains).collect(),
+            answers: self.answers,
+        }
+    }
+
+    fn end(&mut self) {
+        let began = Instant::now();
+        let mut rounds = 0;
+        while rounds == 0
+            || self
+                .chains
+                .iter()
+                .any(|staged| self.front(staged).is_some())
+        {
+            assert!(began.elapsed() < PATIENCE, "cancelled, it does not end");
+            let all = opcode::AsyncCancel2::new(types::CancelBuilder::any().all()).build();
+            // SAFETY: it points at nothing.
+            let all = unsafe { Sqe::new(all.user_data(THE_END + rounds)) };
+            assert!(self.ring.stage(&[all]));
+            self.settle();
+            rounds += 1;
+        }
+        while !self.is_over(THE_END + rounds - 1) {
+            assert!(began.elapsed() < PATIENCE, "the cancel does not answer");
+            self.enter(SHORTLY);
+        }
+        // The first is the one that counts.
+        self.answers.retain(|number, _| *number <= THE_END);
+    }
+}
+
+fn compare(strands: &[Strand]) {
+    let kernel = Run::new(DriverKind::Kernel, strands).run();
+    let poll = Run::new(DriverKind::Poll, strands).run();
+    for (number, answer) in &kernel.answers {
+        let other = poll.answers.get(number);
+        assert_eq!(
+            Some(answer),
+            other,
+            "entry {number:x}\nkernel: {:?}\npoll: {:?}",
+            kernel.answers,
+            poll.answers
+        );
+    }
+    let beyond: Vec<_> = poll
+        .answers
+        .keys()
+        .filter(|n| !kernel.answers.contains_key(n))
+        .collect();
+    assert_eq!(
+        beyond,
+        Vec::<&u64>::new(),
+        "told of by the ring in user space alone"
+    );
+    assert_eq!(
+        kernel.early, poll.early,
+        "deadlines told before what they ended"
+    );
+    assert_eq!(kernel.remains, poll.remains, "memory and descriptors");
+}
+
+#[test]
+fn any_program_has_the_same_outcome_on_both_rings() {
+    let cases = std::env::var("ANNULET_CASES")
+        .ok()
+        .and_then(|cases| cases.parse().ok());
+    let config = Config {
+        cases: cases.unwrap_or(400),
+        failure_persistence: None,
+        max_shrink_time: 20_000,
+        ..Config::default()
+    };
+    TestRunner::new(config)
+        .run(&program(), |strands| {
+            compare(&strands);
+            Ok(())
+        })
+        .unwrap();
+}
