@@ -160,6 +160,18 @@ impl Workers {
     }
 }
 
+impl Drop for Workers {
+    /// Whoever has not come back by now is called a few times more: nobody will do it later.
+    fn drop(&mut self) {
+        for _ in 0..1000 {
+            if !self.interrupt_left() {
+                return;
+            }
+            std::thread::yield_now();
+        }
+    }
+}
+
 fn carry_out(job: &Job, mail: &Mail, key: Key, work: Work) {
     // SAFETY: touches no memory.
     *job.thread() = Some(unsafe { libc::gettid() });
