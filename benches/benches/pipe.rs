@@ -27,11 +27,12 @@ use rustix::time::{ClockId, clock_gettime};
 /// Handles so many events and says what they have cost.
 type Contender = fn(u64) -> io::Result<Cost>;
 
-const CONTENDERS: [(&str, Contender); 7] = [
+const CONTENDERS: [(&str, Contender); 8] = [
     ("poll(2)", by_poll),
     ("epoll", by_epoll),
     ("annulet, readiness", by_readiness),
-    ("annulet, read/write", by_ring),
+    ("annulet, read/write", by_reads_and_writes),
+    ("annulet, ring only", by_ring),
     ("tokio, readiness", by_tokio),
     ("by hand, readiness", by_hand_readiness),
     ("by hand, read/write", by_hand_ring),
@@ -135,9 +136,18 @@ fn by_readiness(events: u64) -> io::Result<Cost> {
     })
 }
 
+fn by_reads_and_writes(events: u64) -> io::Result<Cost> {
+    read_and_write(&runtime::Runtime::new()?, events)
+}
+
+/// Without trying anything before the ring is asked.
 fn by_ring(events: u64) -> io::Result<Cost> {
+    read_and_write(&runtime::Builder::new().attempts(false).build()?, events)
+}
+
+fn read_and_write(runtime: &runtime::Runtime, events: u64) -> io::Result<Cost> {
     let (reader, writer) = pipe()?;
-    runtime::Runtime::new()?.block_on(async {
+    runtime.block_on(async {
         let reader = PipeReader::from_std(reader.into())?;
         let writer = PipeWriter::from_std(writer.into())?;
         let clock = Clock::start();

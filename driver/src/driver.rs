@@ -8,6 +8,7 @@
 //! out of the ring and settled one by one, each under its own short borrow, collecting wakers; last, with
 //! nothing borrowed, the wakers are called. No completion runs user code but the `Drop` of discarded buffers.
 
+mod attempts;
 mod embed;
 mod metrics;
 mod turn;
@@ -23,6 +24,7 @@ use std::sync::{Arc, Once};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use self::attempts::Attempts;
 pub use self::metrics::Metrics;
 use self::metrics::{Counts, add};
 use crate::current::{self, Entered};
@@ -68,6 +70,7 @@ struct Inner {
     kind: DriverKind,
     refused: Option<io::Error>,
     counts: Counts,
+    attempts: Attempts,
 }
 
 /// What needs the ring and the slots together.
@@ -120,6 +123,7 @@ impl Driver {
             kind,
             refused,
             counts: Counts::default(),
+            attempts: Attempts::new(setup.attempts),
         };
         let driver = Driver {
             inner: Rc::new(inner),
@@ -190,6 +194,7 @@ impl Driver {
             discarded: counts.discarded.get(),
             pokes: counts.pokes.get(),
             panics: counts.panics.get(),
+            attempts: self.inner.attempts.made(),
             in_flight: core.slots.in_flight(),
             live: core.slots.live(),
             backlog: core.backlog.len(),
@@ -218,6 +223,18 @@ impl Driver {
             fd.enlist(&self.inner.remote);
             fd.is_home(self.id())
         }
+    }
+
+    /// How often it has handed over what was staged.
+    #[inline]
+    pub(crate) fn enters(&self) -> u64 {
+        self.inner.attempts.enters()
+    }
+
+    /// Whether an operation may be tried by a plain call before it is staged; one is then being made.
+    #[inline]
+    pub(crate) fn may_attempt(&self) -> bool {
+        self.inner.attempts.take(self.inner.counts.staged.get())
     }
 
     // --- a future's side ------------------------------------------------------------------------

@@ -89,6 +89,15 @@ impl Builder {
         self
     }
 
+    /// Tries reads and writes of pipes by a plain call that does not wait, before the ring. Default: `true`.
+    ///
+    /// It is done where it pays: on a pipe (or a socket used as a stream) where the last operation did not have to wait,
+    /// while little else is handed over, and 128 times a turn at most. For tests and for measuring what that gives.
+    pub fn attempts(mut self, attempts: bool) -> Builder {
+        self.setup.attempts = attempts;
+        self
+    }
+
     /// Which ring to run on. Default: [`DriverKind::Auto`], the kernel's where it can be had, otherwise the one in user
     /// space; the environment variable `ANNULET_DRIVER` (`auto`, `kernel`, `poll`) decides for programs that leave it at
     /// that.

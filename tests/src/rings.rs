@@ -21,11 +21,14 @@ pub fn kernel() -> Ring {
     }
 }
 
-/// The kernel's ring as Linux 5.19 has it: no `DEFER_TASKRUN`.
+/// The kernel's ring as Linux 5.19 has it: no `DEFER_TASKRUN`. And nothing is done but by the ring: no attempts.
 pub fn plain() -> Ring {
     Ring {
         name: "plain",
-        builder: || Builder::new().driver(DriverKind::Kernel).plain(true),
+        builder: || {
+            let builder = Builder::new().driver(DriverKind::Kernel);
+            builder.plain(true).attempts(false)
+        },
     }
 }
 

@@ -38,6 +38,8 @@ pub struct Metrics {
     pub pokes: u64,
     /// Panics caught in the `Drop` of discarded buffers.
     pub panics: u64,
+    /// Reads and writes tried by a plain call that does not wait, before the ring.
+    pub attempts: u64,
     /// Operations and timeouts in flight now.
     pub in_flight: usize,
     /// Slots in use now: in flight, or finished and not taken yet.

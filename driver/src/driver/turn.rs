@@ -107,6 +107,7 @@ impl Driver {
     ///
     /// What `io_uring_enter(2)` cannot recover from: the ring is not this thread's (after a fork).
     pub fn turn(&self, wait: Wait) -> io::Result<()> {
+        self.inner.attempts.refill();
         self.submit(wait)?;
         self.reap();
         Ok(())
@@ -139,6 +140,7 @@ impl Driver {
     }
 
     fn enter_ring(&self, core: &mut Core, wait: Wait) -> io::Result<()> {
+        self.inner.attempts.entered(self.inner.counts.staged.get());
         let done = core.ring.enter(wait);
         add(
             &self.inner.counts.enters,

@@ -26,11 +26,12 @@
 //! much). The count and `CLOSING` are in one word, so exactly one party sees "closing, and none in flight":
 //! the closer, or the last operation to finish. That one closes ([`Shared::last_out`]).
 //!
-//! [`shared`] counts, [`queue`] queues, [`closing`] closes; the handle, and the two lines of unsafe code that lend its
+//! [`shared`] counts, [`queue`] queues, [`closing`] closes, [`hint`] guesses; the handle, and the two lines of unsafe code that lend its
 //! descriptor out, are here.
 #![allow(unsafe_code, reason = "lends the descriptor out as BorrowedFd")]
 
 mod closing;
+mod hint;
 mod queue;
 mod shared;
 
@@ -44,6 +45,7 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire};
 use std::task::{Context, Poll};
 
 pub(crate) use self::closing::closed_error;
+pub(crate) use self::hint::Advice;
 pub use self::shared::Lane;
 use self::shared::{BORROWED, CLOSING, LINGERS};
 pub(crate) use self::shared::{Begin, NONE, Shared};

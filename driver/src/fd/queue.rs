@@ -1,10 +1,11 @@
 //! The queues for a descriptor's lanes.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 use std::task::Waker;
 
-use super::shared::{Lane, Shared, Slow, Waiter};
+use super::shared::{CLOSING, COUNT, Lane, Shared, Slow, Waiter};
 
 static NEXT_WAITER: AtomicU64 = AtomicU64::new(1);
 
@@ -27,6 +28,26 @@ impl Shared {
         if let Some(waker) = next {
             waker.wake();
         }
+    }
+
+    /// [`release`](Shared::release), and out of the count: what held both goes at once.
+    #[inline]
+    pub(crate) fn leave_lane(self: &Arc<Self>, lane: Lane) {
+        let mut state = self.state.load(Relaxed);
+        while state & (lane.queued() | CLOSING) == 0 {
+            debug_assert!(state & COUNT != 0, "an operation finished twice");
+            match self.state.compare_exchange_weak(
+                state,
+                (state & !lane.busy()) - 1,
+                AcqRel,
+                Relaxed,
+            ) {
+                Ok(_) => return,
+                Err(seen) => state = seen,
+            }
+        }
+        self.release(lane);
+        self.finish_here();
     }
 
     /// Hands a held lane to the first waiter; the lane stays busy on its behalf.

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
+use super::hint::Hint;
 use crate::kept::Kept;
 use crate::unpark::Remote;
 
@@ -75,6 +76,8 @@ pub(crate) struct Shared {
     head: AtomicU32,
     /// The same for those that have this as their second descriptor.
     second_head: AtomicU32,
+    /// By lane: whether a call without waiting is worth it.
+    hints: [Hint; 2],
     slow: Mutex<Slow>,
 }
 
@@ -125,6 +128,7 @@ impl Shared {
             home: AtomicU32::new(0),
             head: AtomicU32::new(NONE),
             second_head: AtomicU32::new(NONE),
+            hints: [const { Hint::new() }; 2],
             slow: Mutex::new(Slow {
                 owned: Some(owned),
                 ..Slow::default()
@@ -141,6 +145,7 @@ impl Shared {
             home: AtomicU32::new(0),
             head: AtomicU32::new(NONE),
             second_head: AtomicU32::new(NONE),
+            hints: [const { Hint::new() }; 2],
             slow: Mutex::default(),
         }
     }
@@ -151,6 +156,7 @@ impl Shared {
         *self.home.get_mut() = 0;
         *self.head.get_mut() = NONE;
         *self.second_head.get_mut() = NONE;
+        self.hints.iter_mut().for_each(Hint::reset);
         let slow = self.slow.get_mut().unwrap_or_else(PoisonError::into_inner);
         slow.kept.clear();
         // The queues keep their room: whoever takes this memory over allocates nothing.
@@ -183,6 +189,11 @@ impl Shared {
     #[inline]
     pub(crate) fn raw(&self) -> RawFd {
         self.raw
+    }
+
+    #[inline]
+    pub(crate) fn hint(&self, lane: Lane) -> &Hint {
+        &self.hints[lane as usize]
     }
 
     pub(super) fn slow(&self) -> MutexGuard<'_, Slow> {

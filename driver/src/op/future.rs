@@ -53,7 +53,12 @@ pub struct Op<T: Operation> {
 pub(super) enum Phase<T> {
     Idle(T),
     Waiting(Waiting<T>),
-    Flight { driver: Driver, key: Key },
+    Flight {
+        driver: Driver,
+        key: Key,
+        /// How often the driver had entered the kernel when it was staged.
+        since: u64,
+    },
     Done,
 }
 
@@ -170,7 +175,7 @@ impl<T: Operation> Op<T> {
     }
 
     fn poll_taken(&mut self, cx: &mut Context<'_>) -> Poll<(Driver, Taken<T>)> {
-        let Phase::Flight { driver, key } = &self.phase else {
+        let Phase::Flight { driver, key, since } = &self.phase else {
             panic!("{} was polled after it had resolved", T::NAME);
         };
         // SAFETY: `key` was made by `place` from an operation of this very type `T`.
@@ -179,6 +184,11 @@ impl<T: Operation> Op<T> {
         let Poll::Ready(taken) = polled else {
             return Poll::Pending;
         };
+        if taken.op.attempts()
+            && let (Some(fd), Some(lane), Ok(_)) = (&taken.fd, taken.lane, &taken.result)
+        {
+            fd.hint(lane).completed(driver.enters() == since + 1);
+        }
         let Phase::Flight { driver, .. } = std::mem::replace(&mut self.phase, Phase::Done) else {
             unreachable!("looked at above");
         };
@@ -191,13 +201,13 @@ impl<T: Operation> Op<T> {
         match std::mem::replace(&mut self.phase, Phase::Done) {
             Phase::Idle(_) | Phase::Done => {}
             Phase::Waiting(waiting) => self.leave(&waiting),
-            Phase::Flight { driver, key } => driver.abandon(key),
+            Phase::Flight { driver, key, .. } => driver.abandon(key),
         }
     }
 
     pub(crate) fn flight(&self) -> Option<(&Driver, Key)> {
         match &self.phase {
-            Phase::Flight { driver, key } => Some((driver, *key)),
+            Phase::Flight { driver, key, .. } => Some((driver, *key)),
             _ => None,
         }
     }

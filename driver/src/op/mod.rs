@@ -17,6 +17,7 @@
 mod accept;
 mod accept_multi;
 mod async_cancel;
+mod attempt;
 mod bind;
 mod close;
 mod connect;
@@ -324,6 +325,20 @@ pub unsafe trait Operation: Sized + 'static {
     fn serve(&mut self, kept: &mut Kept) -> Option<io::Result<Success>> {
         let _ = kept;
         None
+    }
+
+    /// Whether it may be [tried](Operation::attempt).
+    #[doc(hidden)]
+    fn attempts(&self) -> bool {
+        false
+    }
+
+    /// Tries it by a plain system call that does not wait (`EAGAIN`), when it is about to be staged. What it then
+    /// brings is the operation's result, or that of a round.
+    #[doc(hidden)]
+    fn attempt(&mut self, fd: RawFd) -> io::Result<Success> {
+        let _ = fd;
+        Err(io::ErrorKind::WouldBlock.into())
     }
 
     /// Does it by a plain system call that does not block, in its turn among those of its lane.

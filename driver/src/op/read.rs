@@ -7,7 +7,7 @@ use io_uring::{opcode, squeue, types};
 
 use super::position::{Position, placed};
 use super::rounds::Rounds;
-use super::{OnDrop, Operation, Origin, Success};
+use super::{OnDrop, Operation, Origin, Success, attempt};
 use crate::buf::{
     Alignment, BufResult, IoBufMut, bytes, fill, fill_from, filled, kernel_len, refuse_empty,
 };
@@ -109,6 +109,17 @@ unsafe impl<B: IoBufMut> Operation for Read<B> {
     fn landed(&mut self, result: &io::Result<Success>, origin: Origin<'_>) {
         self.position
             .land(result.as_ref().map_or(0, |s| s.value as usize), origin);
+    }
+
+    fn attempts(&self) -> bool {
+        self.position == Position::Stream && self.flags == 0
+    }
+
+    fn attempt(&mut self, fd: RawFd) -> io::Result<Success> {
+        let len = kernel_len(self.buf.bytes_total());
+        let room = attempt::vector(self.buf.stable_mut_ptr(), len);
+        // SAFETY: open, as we are counted in; the vector is `buf`'s room, which is ours.
+        unsafe { attempt::read(fd, &raw const room, 1) }
     }
 
     fn complete(mut self, result: io::Result<Success>) -> Self::Output {
@@ -310,6 +321,17 @@ unsafe impl<B: IoBufMut> Operation for ReadExact<B> {
 
     fn landed(&mut self, result: &io::Result<Success>, origin: Origin<'_>) {
         self.position.land(self.all.all_done(result), origin);
+    }
+
+    fn attempts(&self) -> bool {
+        self.position == Position::Stream
+    }
+
+    fn attempt(&mut self, fd: RawFd) -> io::Result<Success> {
+        let (to, len) = self.all.room();
+        let room = attempt::vector(to, len);
+        // SAFETY: open, as we are counted in; the vector is that part of the buffer's room which is to be filled; it is ours.
+        unsafe { attempt::read(fd, &raw const room, 1) }
     }
 
     fn complete(self, result: io::Result<Success>) -> Self::Output {

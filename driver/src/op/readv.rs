@@ -7,7 +7,7 @@ use io_uring::{opcode, squeue, types};
 
 use super::position::{Position, placed};
 use super::read::serve_end;
-use super::{OnDrop, Operation, Origin, Success};
+use super::{OnDrop, Operation, Origin, Success, attempt};
 use crate::buf::{Alignment, BufResult, IoVecs, IoVectoredBufMut, kernel_count, refuse_empty};
 use crate::fd::Lane;
 use crate::kept::Kept;
@@ -135,6 +135,16 @@ unsafe impl<B: IoVectoredBufMut> Operation for Readv<B> {
     fn landed(&mut self, result: &io::Result<Success>, origin: Origin<'_>) {
         self.position
             .land(result.as_ref().map_or(0, |s| s.value as usize), origin);
+    }
+
+    fn attempts(&self) -> bool {
+        self.position == Position::Stream && self.flags == 0
+    }
+
+    fn attempt(&mut self, fd: RawFd) -> io::Result<Success> {
+        let (vecs, len) = self.vecs.of_mut(&mut self.bufs);
+        // SAFETY: open, as we are counted in; the vectors, no more than there are, are the buffers' room, which is ours.
+        unsafe { attempt::read(fd, vecs, kernel_count(len)) }
     }
 
     fn complete(mut self, result: io::Result<Success>) -> Self::Output {

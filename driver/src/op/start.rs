@@ -181,6 +181,7 @@ impl<T: Operation> Op<T> {
         self.phase = Phase::Flight {
             driver: driver.clone(),
             key,
+            since: driver.enters(),
         };
         Some(key)
     }
@@ -232,6 +233,11 @@ impl<T: Operation> Op<T> {
         if T::CALLED {
             let result = self.call();
             return self.end_seated(result);
+        }
+        if let Some(result) = self.attempt(driver, lane)
+            && !(T::ROUNDS && self.op_mut().is_some_and(|op| op.goes_on(&result)))
+        {
+            return self.end_attempted(lane, result);
         }
         // A closer on another thread asks every driver it knows of; it may not have known of this one yet.
         let unknown = self.fd.as_ref().is_some_and(|fd| !fd.is_home(driver.id()))

@@ -7,7 +7,7 @@ use io_uring::{opcode, squeue, types};
 
 use super::position::{Position, placed};
 use super::rounds::Rounds;
-use super::{Operation, Origin, Success};
+use super::{Operation, Origin, Success, attempt};
 use crate::buf::{Alignment, BufResult, IoBuf, kernel_len, refuse_empty};
 use crate::fd::Lane;
 
@@ -99,6 +99,17 @@ unsafe impl<B: IoBuf> Operation for Write<B> {
     fn landed(&mut self, result: &io::Result<Success>, origin: Origin<'_>) {
         self.position
             .land(result.as_ref().map_or(0, |s| s.value as usize), origin);
+    }
+
+    fn attempts(&self) -> bool {
+        self.position == Position::Stream && self.flags == 0
+    }
+
+    fn attempt(&mut self, fd: RawFd) -> io::Result<Success> {
+        let len = kernel_len(self.buf.bytes_init());
+        let bytes = attempt::vector(self.buf.stable_ptr(), len);
+        // SAFETY: open, as we are counted in; the vector is `buf`'s initialised bytes.
+        unsafe { attempt::write(fd, &raw const bytes, 1) }
     }
 
     fn complete(self, result: io::Result<Success>) -> Self::Output {
@@ -247,6 +258,17 @@ unsafe impl<B: IoBuf> Operation for WriteAll<B> {
 
     fn landed(&mut self, result: &io::Result<Success>, origin: Origin<'_>) {
         self.position.land(self.all.all_done(result), origin);
+    }
+
+    fn attempts(&self) -> bool {
+        self.position == Position::Stream && self.flags == 0
+    }
+
+    fn attempt(&mut self, fd: RawFd) -> io::Result<Success> {
+        let (from, len) = self.all.rest();
+        let bytes = attempt::vector(from, len);
+        // SAFETY: open, as we are counted in; the vector is that part of the buffer's initialised bytes which is to be written.
+        unsafe { attempt::write(fd, &raw const bytes, 1) }
     }
 
     fn complete(self, result: io::Result<Success>) -> Self::Output {

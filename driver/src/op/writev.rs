@@ -6,7 +6,7 @@ use std::os::fd::RawFd;
 use io_uring::{opcode, squeue, types};
 
 use super::position::{Position, placed};
-use super::{Operation, Origin, Success};
+use super::{Operation, Origin, Success, attempt};
 use crate::buf::{Alignment, BufResult, IoVecs, IoVectoredBuf, kernel_count, refuse_empty};
 use crate::fd::Lane;
 
@@ -98,6 +98,16 @@ unsafe impl<B: IoVectoredBuf> Operation for Writev<B> {
     fn landed(&mut self, result: &io::Result<Success>, origin: Origin<'_>) {
         self.position
             .land(result.as_ref().map_or(0, |s| s.value as usize), origin);
+    }
+
+    fn attempts(&self) -> bool {
+        self.position == Position::Stream && self.flags == 0
+    }
+
+    fn attempt(&mut self, fd: RawFd) -> io::Result<Success> {
+        let (vecs, len) = self.vecs.of(&self.bufs);
+        // SAFETY: open, as we are counted in; the vectors, no more than there are, are the buffers' initialised bytes.
+        unsafe { attempt::write(fd, vecs, kernel_count(len)) }
     }
 
     fn complete(self, result: io::Result<Success>) -> Self::Output {

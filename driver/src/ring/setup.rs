@@ -33,6 +33,9 @@ pub struct Setup {
     pub plain: bool,
     /// Leaves `DEFER_TASKRUN` out, so that [`Driver::wait_fd`](crate::Driver::wait_fd) can be had. Default: `false`.
     pub embedded: bool,
+    /// Tries reads and writes of pipes by a plain call that does not wait, before the ring, where the last one there did
+    /// not have to wait and little else is handed over. Default: `true`.
+    pub attempts: bool,
     /// Which ring. Default: [`DriverKind::Auto`].
     pub driver: DriverKind,
 }
@@ -129,6 +132,7 @@ impl Default for Setup {
             without: Vec::new(),
             plain: false,
             embedded: false,
+            attempts: true,
             driver: DriverKind::Auto,
         }
     }

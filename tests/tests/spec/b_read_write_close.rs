@@ -53,6 +53,9 @@ spec! {
     async b20_a_listener_and_a_stream_become_stds_and_come_back;
     async b20_a_pipe_and_a_file_become_stds_and_come_back;
     async b20_an_open_file_becomes_stds_and_comes_back_with_its_cursor;
+    async b0_what_a_pipe_has_ready_is_read_and_written_without_the_ring on kernel, tiny, poll;
+    async b0_what_it_has_not_the_ring_waits_for;
+    async b0_the_end_and_a_missing_reader_are_told_as_ever;
 }
 
 async fn tcp_pair() -> (TcpStream, TcpStream) {
@@ -996,4 +999,65 @@ async fn b20_an_open_file_becomes_stds_and_comes_back_with_its_cursor(ring: Ring
     let file = runtime::fs::File::from_std(std).unwrap();
     assert_eq!(file.read([0; 8]).await.1[..2], *b"89");
     assert_eq!(std::fs::read(&path.0).unwrap(), b"01234std89");
+}
+
+/// A pipe that was seen ready at both ends: reads and writes are tried at once.
+async fn seen_ready() -> (PipeReader, PipeWriter) {
+    let (reader, writer) = runtime::fs::pipe().unwrap();
+    writer.write_all([1; 4]).await.0.unwrap();
+    reader.read_exact([0; 4]).await.0.unwrap();
+    (reader, writer)
+}
+
+async fn b0_what_a_pipe_has_ready_is_read_and_written_without_the_ring(_: Ring) {
+    let (reader, writer) = seen_ready().await;
+    submitted().await;
+    let before = metrics();
+    for n in 1..20_u8 {
+        let (wrote, _) = writer.write([n; 8]).await;
+        assert_eq!(wrote.unwrap(), 8);
+        let (read, buf) = reader.read(Vec::with_capacity(100)).await;
+        assert_eq!((read.unwrap(), buf), (8, vec![n; 8]));
+        writer.write_all(vec![n; 5000]).await.0.unwrap();
+        let (read, buf) = reader.read_exact(vec![0; 5000]).await;
+        read.unwrap();
+        assert_eq!(buf, vec![n; 5000]);
+        let bufs = [vec![n; 3], vec![n + 1; 3]];
+        assert_eq!(writer.write_vectored(bufs).await.0.unwrap(), 6);
+        let bufs = [Vec::with_capacity(2), Vec::with_capacity(10)];
+        let (read, bufs) = reader.read_vectored(bufs).await;
+        assert_eq!(read.unwrap(), 6);
+        assert_eq!(bufs, [vec![n; 2], vec![n, n + 1, n + 1, n + 1]]);
+    }
+    let after = metrics();
+    assert!(after.attempts >= before.attempts + 100, "{after:?}");
+    assert!(after.staged <= before.staged + 10, "{after:?}");
+}
+
+async fn b0_what_it_has_not_the_ring_waits_for(_: Ring) {
+    let (reader, writer) = seen_ready().await;
+    let mut read = reader.read_exact(vec![0; 300_000]);
+    assert!(poll_now(&mut read).await.is_pending());
+    submitted().await;
+    // More than fits: an attempt takes what does, the ring the rest.
+    let sent: Vec<u8> = (0..300_000_u32).map(|n| n as u8).collect();
+    let wanted = sent.clone();
+    let write = runtime::spawn(async move { writer.write_all(sent).await.0 });
+    let (done, bytes) = read.await;
+    done.unwrap();
+    assert!(bytes == wanted);
+    write.await.unwrap().unwrap();
+}
+
+async fn b0_the_end_and_a_missing_reader_are_told_as_ever(_: Ring) {
+    let (reader, writer) = seen_ready().await;
+    writer.close().await.unwrap();
+    assert_eq!(reader.read([0; 8]).await.0.unwrap(), 0);
+    let (reader, writer) = seen_ready().await;
+    reader.close().await.unwrap();
+    let error = writer.write([0; 8]).await.0.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    writer.close().await.unwrap();
+    let error = writer.write([0; 8]).await.0.unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::EBADF));
 }

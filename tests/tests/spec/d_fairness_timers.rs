@@ -36,6 +36,7 @@ spec! {
     async d10_so_are_nine_with_a_watch_each;
     async d10_so_are_nine_that_make_attempts;
     d10_one_that_is_alone_keeps_no_timer_and_no_completion_back;
+    d10_nor_does_one_that_reads_and_writes_what_is_always_ready;
 }
 
 const BUDGET: u32 = 64;
@@ -490,6 +491,42 @@ fn d10_one_that_is_alone_keeps_no_timer_and_no_completion_back(ring: Ring) {
             // A slice until the timer is seen, and one for each turn that the completion takes.
             assert!(events <= 4 * A_SLICE, "{events} events after it was due");
             others.await.unwrap();
+        }
+    });
+}
+
+fn d10_nor_does_one_that_reads_and_writes_what_is_always_ready(ring: Ring) {
+    let runtime = ring.builder().budget(BUDGET).build().unwrap();
+    runtime.block_on(async {
+        let (reader, writer) = runtime::fs::pipe().unwrap();
+        for _ in 0..10 {
+            let fired = Rc::new(Cell::new(false));
+            let seen = fired.clone();
+            let due = Instant::now() + Duration::from_millis(2);
+            let timer = runtime::spawn(async move {
+                sleep_until(due).await;
+                submitted().await;
+                seen.set(true);
+            });
+            let begun = Rc::new(Cell::new(false));
+            let begin = begun.clone();
+            let other = runtime::spawn(hog(move || begin.get(), fired.clone()));
+            let (mut rounds, mut late) = (0, 0);
+            while !fired.get() {
+                begun.set(true);
+                writer.write_all([7; 8]).await.0.unwrap();
+                reader.read_exact([0; 8]).await.0.unwrap();
+                rounds += 1;
+                late += u32::from(Instant::now() >= due);
+            }
+            timer.await.unwrap();
+            // 128 attempts a turn, two a round; then a turn of the ring's, and one for each completion of the timer's.
+            assert!(late <= 4 * (64 + 2), "{late} rounds after it was due");
+            let polls = other.await.unwrap();
+            assert!(
+                polls * (64 + 2) + 64 >= rounds,
+                "{polls} polls beside {rounds} rounds"
+            );
         }
     });
 }
