@@ -13,22 +13,22 @@ use runtime::time::sleep;
 use runtime::{Fd, Op, SerialGroup, op};
 
 spec! {
-    async a_nop_and_a_sleep_allocate_nothing;
-    async a_read_and_a_write_allocate_nothing;
+    alone async a_nop_and_a_sleep_allocate_nothing;
+    alone async a_read_and_a_write_allocate_nothing;
     // In user space a worker of the pool has it, which takes memory.
-    async a_read_and_a_write_of_a_file_allocate_nothing on kernel, plain, tiny;
-    async a_receive_and_a_send_allocate_nothing;
-    async a_receive_with_a_deadline_allocates_nothing;
-    async a_message_allocates_nothing;
-    async a_udp_socket_allocates_nothing;
-    async an_accept_and_a_connect_allocate_nothing;
-    async a_tcp_stream_allocates_nothing;
-    async a_tcp_listener_allocates_nothing;
-    async a_dropped_receive_allocates_nothing;
-    async a_dropped_operation_that_is_cancelled_allocates_nothing;
-    async a_dropped_accept_allocates_nothing;
-    async a_queued_receive_allocates_nothing;
-    async a_serial_group_and_a_splice_allocate_nothing;
+    alone async a_read_and_a_write_of_a_file_allocate_nothing on kernel, plain, tiny;
+    alone async a_receive_and_a_send_allocate_nothing;
+    alone async a_receive_with_a_deadline_allocates_nothing;
+    alone async a_message_allocates_nothing;
+    alone async a_udp_socket_allocates_nothing;
+    alone async an_accept_and_a_connect_allocate_nothing;
+    alone async a_tcp_stream_allocates_nothing;
+    alone async a_tcp_listener_allocates_nothing;
+    alone async a_dropped_receive_allocates_nothing;
+    alone async a_dropped_operation_that_is_cancelled_allocates_nothing;
+    alone async a_dropped_accept_allocates_nothing;
+    alone async a_queued_receive_allocates_nothing;
+    alone async a_serial_group_and_a_splice_allocate_nothing;
 }
 
 #[global_allocator]

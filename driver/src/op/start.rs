@@ -13,7 +13,7 @@ use super::seats::{ALL, GivesUp, Which};
 use super::{OnDrop, Operation, Origin, Success};
 use crate::cancel::cancelled;
 use crate::current;
-use crate::driver::Driver;
+use crate::driver::{Core, Driver};
 use crate::fd::{Begin, Lane, closed_error};
 use crate::ring::Sqe;
 use crate::slots::{Key, Taken};
@@ -144,29 +144,7 @@ impl<T: Operation> Op<T> {
         // SAFETY: `Operation::entry` vouches for pointers into the operation, which stays in its slot, left
         // alone, until the last completion with this `user_data` (or for ever).
         let sqe = unsafe { Sqe::new(entry) }.on(identity);
-        match (self.deadline, link) {
-            (None, None) => driver.stage_one(&mut core, sqe),
-            (None, Some(_)) => core.stage_later(sqe),
-            (Some(deadline), None) if on_worker => {
-                let timespec = core.slots.arm_timer(key, deadline.left());
-                let timer = opcode::Timeout::new(timespec).build();
-                // SAFETY: the timespec is in the slot's cell, which outlives the submission.
-                let timer = unsafe { Sqe::new(timer.user_data(key.timeout_user_data())) };
-                driver.stage_one(&mut core, sqe);
-                driver.stage_one(&mut core, timer);
-            }
-            (Some(deadline), link) => {
-                let timespec = core.slots.arm_deadline(key, deadline.left());
-                let timeout = opcode::LinkTimeout::new(timespec).build();
-                // SAFETY: the timespec is in the slot's cell, which outlives the submission.
-                let timeout = unsafe { Sqe::new(timeout.user_data(key.timeout_user_data())) };
-                core.stage_later(sqe.linked_by(link.unwrap_or(squeue::Flags::IO_LINK)));
-                core.stage_later(timeout);
-                if link.is_none() {
-                    driver.stage_group(&mut core);
-                }
-            }
-        }
+        self.stage(driver, &mut core, key, sqe, link, on_worker);
         // The next round, if there is one, will need it again.
         let token = if T::ROUNDS {
             self.token.clone()
@@ -184,6 +162,41 @@ impl<T: Operation> Op<T> {
             since: driver.enters(),
         };
         Some(key)
+    }
+
+    /// Stages the operation's entry, and with it what ends it at its deadline.
+    fn stage(
+        &self,
+        driver: &Driver,
+        core: &mut Core,
+        key: Key,
+        sqe: Sqe,
+        link: Option<squeue::Flags>,
+        on_worker: bool,
+    ) {
+        match (self.deadline, link) {
+            (None, None) => driver.stage_one(core, sqe),
+            (None, Some(_)) => core.stage_later(sqe),
+            (Some(deadline), None) if on_worker => {
+                let timespec = core.slots.arm_timer(key, deadline.left());
+                let timer = opcode::Timeout::new(timespec).build();
+                // SAFETY: the timespec is in the slot's cell, which outlives the submission.
+                let timer = unsafe { Sqe::new(timer.user_data(key.timeout_user_data())) };
+                driver.stage_one(core, sqe);
+                driver.stage_one(core, timer);
+            }
+            (Some(deadline), link) => {
+                let timespec = core.slots.arm_deadline(key, deadline.left());
+                let timeout = opcode::LinkTimeout::new(timespec).build();
+                // SAFETY: the timespec is in the slot's cell, which outlives the submission.
+                let timeout = unsafe { Sqe::new(timeout.user_data(key.timeout_user_data())) };
+                core.stage_later(sqe.linked_by(link.unwrap_or(squeue::Flags::IO_LINK)));
+                core.stage_later(timeout);
+                if link.is_none() {
+                    driver.stage_group(core);
+                }
+            }
+        }
     }
 
     /// First poll: refused, queued or staged.
