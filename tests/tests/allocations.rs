@@ -70,7 +70,7 @@ async fn a_read_and_a_write_allocate_nothing(_: Ring) {
 
 async fn a_read_and_a_write_of_a_file_allocate_nothing(_: Ring) {
     let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"))
-        .join(format!("allocations-{:?}", std::thread::current().id()));
+        .join(format!("allocations-{}", std::process::id()));
     let file = std::fs::OpenOptions::new()
         .read(true)
         .write(true)
