@@ -2,6 +2,26 @@
 
 use std::process::Command;
 
+const CONTENDERS: &[&str] = &[
+    "annulet",
+    "annulet-poll",
+    "tokio",
+    #[cfg(feature = "peers")]
+    "monoio",
+    #[cfg(feature = "peers")]
+    "monoio-tuned",
+    #[cfg(feature = "peers")]
+    "compio",
+    #[cfg(feature = "peers")]
+    "compio-tuned",
+    #[cfg(feature = "peers")]
+    "glommio",
+    #[cfg(feature = "peers")]
+    "tokio-uring",
+    "ring",
+    "epoll",
+];
+
 #[test]
 fn all_contenders_answer_and_are_measured() {
     let json = std::env::temp_dir().join(format!("versus-{}.json", std::process::id()));
@@ -25,8 +45,12 @@ fn all_contenders_answer_and_are_measured() {
         String::from_utf8_lossy(&run.stderr),
     );
     assert!(run.status.success(), "{out}{err}");
-    for contender in ["annulet", "annulet-poll", "tokio", "ring", "epoll"] {
-        assert!(out.lines().any(|line| line.starts_with(contender)), "{out}");
+    for contender in CONTENDERS {
+        assert!(
+            out.lines()
+                .any(|line| line.split_whitespace().next() == Some(contender)),
+            "{out}"
+        );
     }
     let figures = std::fs::read_to_string(&json).unwrap();
     std::fs::remove_file(&json).unwrap();

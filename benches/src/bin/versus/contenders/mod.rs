@@ -5,9 +5,17 @@
 
 mod annulet;
 mod annulet_poll;
+#[cfg(feature = "peers")]
+mod compio;
 mod epoll;
+#[cfg(feature = "peers")]
+mod glommio;
+#[cfg(feature = "peers")]
+mod monoio;
 mod ring;
 mod tokio;
+#[cfg(feature = "peers")]
+mod tokio_uring;
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -21,6 +29,18 @@ pub(crate) static ALL: &[Contender] = &[
     annulet::CONTENDER,
     annulet_poll::CONTENDER,
     tokio::CONTENDER,
+    #[cfg(feature = "peers")]
+    monoio::CONTENDER,
+    #[cfg(feature = "peers")]
+    monoio::TUNED,
+    #[cfg(feature = "peers")]
+    compio::CONTENDER,
+    #[cfg(feature = "peers")]
+    compio::TUNED,
+    #[cfg(feature = "peers")]
+    glommio::CONTENDER,
+    #[cfg(feature = "peers")]
+    tokio_uring::CONTENDER,
     ring::CONTENDER,
     epoll::CONTENDER,
 ];
