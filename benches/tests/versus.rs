@@ -66,3 +66,29 @@ fn an_unknown_contender_is_named() {
     assert!(!run.status.success());
     assert!(String::from_utf8_lossy(&run.stderr).contains("`nobody`"));
 }
+
+#[test]
+fn those_who_work_alone_read_and_copy_what_is_in_the_file() {
+    for (workload, size) in [("read", "4096"), ("copy", "65536")] {
+        let run = Command::new(env!("CARGO_BIN_EXE_versus"))
+            .args(["--workload", workload, "--size", size, "--depth", "3"])
+            .args([
+                "--file-size",
+                "1000000",
+                "--rounds",
+                "1",
+                "--seconds",
+                "0.02",
+            ])
+            .output()
+            .unwrap();
+        let (out, err) = (
+            String::from_utf8_lossy(&run.stdout),
+            String::from_utf8_lossy(&run.stderr),
+        );
+        assert!(run.status.success(), "{out}{err}");
+        for contender in ["annulet", "tokio", "ring", "pread"] {
+            assert!(out.lines().any(|line| line.starts_with(contender)), "{out}");
+        }
+    }
+}

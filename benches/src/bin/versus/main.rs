@@ -6,7 +6,9 @@
 //! | --- | --- |
 //! | [`contenders`] | the servers, a file each; a new one is one file and one line |
 //! | [`workloads`] | the load put on them, a file each; a new one, too, is one file and one line |
-//! | [`rounds`] | who runs when: server and load are processes of their own, contenders take turns |
+//! | [`works`] | what contenders do by themselves, with files: a file a contender |
+//! | [`rounds`] | who runs when: contenders take turns |
+//! | [`roles`] | the processes: server and load are of their own |
 //! | [`cpu`] | what a server has used of its core |
 //! | [`report`] | the table and the JSON |
 //! | [`options`] | the command line |
@@ -19,8 +21,10 @@ mod contenders;
 mod cpu;
 mod options;
 mod report;
+mod roles;
 mod rounds;
 mod workloads;
+mod works;
 
 use std::error::Error;
 use std::process::ExitCode;

@@ -8,8 +8,9 @@ use lexopt::{Arg, Parser, ValueExt};
 use serde::Serialize;
 
 use crate::contenders::{self, Contender};
-use crate::rounds::Role;
+use crate::roles::Role;
 use crate::workloads::{self, Workload};
+use crate::works::Place;
 
 /// What is to be done.
 pub(crate) enum Command {
@@ -21,18 +22,47 @@ pub(crate) enum Command {
 
 #[derive(Serialize)]
 pub(crate) struct Options {
+    #[serde(flatten)]
+    pub(crate) scenario: Scenario,
+    pub(crate) rounds: usize,
+    #[serde(skip)]
+    pub(crate) contenders: Vec<&'static Contender>,
+    #[serde(skip)]
+    pub(crate) json: Option<PathBuf>,
+    #[serde(skip)]
+    pub(crate) place: Place,
+}
+
+/// What is asked of each contender in each round.
+#[derive(Clone, Serialize)]
+pub(crate) struct Scenario {
     #[serde(serialize_with = "workload_name")]
     pub(crate) workload: &'static Workload,
     pub(crate) connections: usize,
     /// Bytes of a request, and of its answer.
     pub(crate) size: usize,
-    pub(crate) rounds: usize,
+    /// Reads at a time, of a file.
+    pub(crate) depth: usize,
     /// How long a contender is measured in each round.
     pub(crate) seconds: f64,
-    #[serde(skip)]
-    pub(crate) contenders: Vec<&'static Contender>,
-    #[serde(skip)]
-    pub(crate) json: Option<PathBuf>,
+}
+
+impl Scenario {
+    pub(crate) fn of(workload: &'static Workload) -> Scenario {
+        Scenario {
+            workload,
+            connections: 64,
+            size: workload.size,
+            depth: 1,
+            seconds: 2.0,
+        }
+    }
+
+    /// How long to warm up, and to measure.
+    pub(crate) fn times(&self) -> (Duration, Duration) {
+        let window = Duration::from_secs_f64(self.seconds);
+        ((window / 4).min(Duration::from_secs(1)), window)
+    }
 }
 
 fn workload_name<S: serde::Serializer>(
@@ -48,11 +78,14 @@ pub(crate) fn help() -> String {
 
     --workload NAME      what is asked of them (default: echo)
     --connections N      connections at once (default: 64)
-    --size BYTES         of a request and of its answer (default: 64)
+    --size BYTES         of a request and of its answer (default: 64; of reads 4096, of a copy 131072)
+    --depth N            reads at a time, of a file (default: 1)
     --rounds N           how often each contender is measured (default: 5)
     --seconds S          for how long each time, after a warm-up (default: 2)
     --only NAME,NAME     these contenders alone
     --json FILE          every round's figures, for programs
+    --files DIR          where to make the files that are read and written (default: the directory of temporary files)
+    --file-size BYTES    of the one that is read (default: 256 MiB)
     --help
 
 workloads:
@@ -69,15 +102,9 @@ workloads:
 }
 
 pub(crate) fn parse() -> Result<Command, Box<dyn Error>> {
-    let mut options = Options {
-        workload: &workloads::ALL[0],
-        connections: 64,
-        size: 64,
-        rounds: 5,
-        seconds: 2.0,
-        contenders: Vec::new(),
-        json: None,
-    };
+    let mut scenario = Scenario::of(&workloads::ALL[0]);
+    let mut size = None;
+    let (mut rounds, mut json, mut place) = (5, None, Place::default());
     let mut only = None;
     let mut args = Parser::from_env();
     while let Some(arg) = args.next()? {
@@ -88,29 +115,41 @@ pub(crate) fn parse() -> Result<Command, Box<dyn Error>> {
                     &args.value()?.string()?,
                 )?));
             }
-            Arg::Long("workload") => options.workload = workloads::named(&args.value()?.string()?)?,
-            Arg::Long("connections") => options.connections = args.value()?.parse()?,
-            Arg::Long("size") => options.size = args.value()?.parse()?,
-            Arg::Long("rounds") => options.rounds = args.value()?.parse()?,
-            Arg::Long("seconds") => options.seconds = args.value()?.parse()?,
+            Arg::Long("workload") => {
+                scenario.workload = workloads::named(&args.value()?.string()?)?;
+            }
+            Arg::Long("connections") => scenario.connections = args.value()?.parse()?,
+            Arg::Long("size") => size = Some(args.value()?.parse()?),
+            Arg::Long("rounds") => rounds = args.value()?.parse()?,
+            Arg::Long("seconds") => scenario.seconds = args.value()?.parse()?,
             Arg::Long("only") => only = Some(args.value()?.string()?),
-            Arg::Long("json") => options.json = Some(args.value()?.into()),
+            Arg::Long("depth") => scenario.depth = args.value()?.parse()?,
+            Arg::Long("file-size") => place.len = args.value()?.parse()?,
+            Arg::Long("files") => place.dir = args.value()?.into(),
+            Arg::Long("json") => json = Some(args.value()?.into()),
             other => return Err(other.unexpected().into()),
         }
     }
-    if options.connections == 0 || options.size == 0 || options.rounds == 0 {
-        return Err("connections, size and rounds are at least 1".into());
+    scenario.size = size.unwrap_or(scenario.workload.size);
+    let numbers = [scenario.connections, scenario.size, scenario.depth, rounds];
+    if numbers.contains(&0) {
+        return Err("connections, size, depth and rounds are at least 1".into());
     }
-    if Duration::try_from_secs_f64(options.seconds).is_ok_and(|s| s.is_zero()) {
+    if Duration::try_from_secs_f64(scenario.seconds)?.is_zero() {
         return Err("seconds is more than 0".into());
     }
-    Duration::try_from_secs_f64(options.seconds)?;
-    options.contenders = match only {
+    let contenders = match only {
         Some(names) => names
             .split(',')
             .map(contenders::named)
             .collect::<Result<_, _>>()?,
-        None => contenders::ALL.iter().collect(),
+        None => contenders::able(scenario.workload),
     };
-    Ok(Command::Compare(options))
+    Ok(Command::Compare(Options {
+        scenario,
+        rounds,
+        contenders,
+        json,
+        place,
+    }))
 }

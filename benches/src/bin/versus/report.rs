@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::contenders::BASELINE;
 use crate::options::Options;
 use crate::rounds::Outcome;
-use crate::workloads::Measure;
+use crate::workloads::{Kind, Measure};
 
 /// The middle of some figures, and how far they spread.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -57,17 +57,28 @@ const HEADER: [&str; 9] = [
 ];
 
 pub(crate) fn print(options: &Options, outcome: &Outcome) {
+    let scenario = &options.scenario;
+    let (asked, cores) = match (&scenario.workload.kind, outcome.cores) {
+        (Kind::Alone(_), cores) => (
+            format!("{} at a time", scenario.depth),
+            cores.map(|(core, _)| format!("; on core {core}")),
+        ),
+        (Kind::Served { .. }, Some((server, load))) => (
+            format!("{} connections", scenario.connections),
+            Some(format!("; server on core {server}, load on core {load}")),
+        ),
+        (Kind::Served { .. }, None) => (
+            format!("{} connections", scenario.connections),
+            Some("; server and load share what cores there are".to_owned()),
+        ),
+    };
     println!(
-        "{}: {} connections x {} bytes; median of {} rounds of {} s{}",
-        options.workload.name,
-        options.connections,
-        options.size,
+        "{}: {asked} x {} bytes; median of {} rounds of {} s{}",
+        scenario.workload.name,
+        scenario.size,
         options.rounds,
-        options.seconds,
-        match outcome.cores {
-            Some((server, load)) => format!("; server on core {server}, load on core {load}"),
-            None => "; server and load share what cores there are".to_owned(),
-        }
+        scenario.seconds,
+        cores.unwrap_or_default(),
     );
     let mut rows = vec![HEADER.map(str::to_owned)];
     for (index, contender) in options.contenders.iter().enumerate() {

@@ -1,40 +1,27 @@
 //! Who runs when: in every round each contender once, in turn, as a fresh process.
 
 use std::error::Error;
-use std::io::{self, BufRead, BufReader};
+use std::io;
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use annulet_benches::cores;
 use indicatif::{ProgressBar, ProgressStyle};
-use rustix::process::{Signal, set_parent_process_death_signal};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::contenders::{self, Contender, Job};
-use crate::options::Options;
-use crate::workloads::{self, Measure, Meter, Plan};
+use crate::contenders::{Contender, Job};
+use crate::options::{Options, Scenario};
+use crate::roles::Role;
+use crate::workloads::{Kind, Measure, Plan};
+use crate::works::{Files, Place, Work};
 
 /// Bytes of a connection's buffer on the server, unless its messages are larger.
 const BUFFER: usize = 4096;
 /// Nothing is gained by larger ones, which no longer fit the caches.
 const LARGEST_BUFFER: usize = 64 * 1024;
 
-/// What a process that `versus` starts is there for; it goes over the command line.
-#[derive(Serialize, Deserialize)]
-pub(crate) enum Role {
-    Serve {
-        contender: String,
-        workload: String,
-        job: Job,
-        core: Option<usize>,
-    },
-    Load {
-        workload: String,
-        plan: Plan,
-        core: Option<usize>,
-    },
-}
+/// How long a server may take to start, and how much longer than asked a load or a work may go on: it hangs after that.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What came of it: per contender, its measures by round.
 #[derive(Serialize)]
@@ -44,49 +31,8 @@ pub(crate) struct Outcome {
     pub(crate) failures: Vec<String>,
 }
 
-impl Role {
-    pub(crate) fn act(self) -> Result<(), Box<dyn Error>> {
-        // Whoever started this process reads from it, and may be interrupted.
-        set_parent_process_death_signal(Some(Signal::KILL))?;
-        match self {
-            Role::Serve {
-                contender,
-                workload,
-                job,
-                core,
-            } => {
-                cores::pin(core)?;
-                let contender = contenders::named(&contender)?;
-                let service = workloads::named(&workload)?.service;
-                let serve = contender.service(service);
-                serve.ok_or_else(|| format!("{} has no {service:?}", contender.name))?(&job)?;
-            }
-            Role::Load {
-                workload,
-                plan,
-                core,
-            } => {
-                cores::pin(core)?;
-                let mut meter = Meter::new(&plan);
-                (workloads::named(&workload)?.load)(&plan, &mut meter)?;
-                println!("{}", serde_json::to_string(&meter.finish()?)?);
-            }
-        }
-        Ok(())
-    }
-
-    fn start(&self) -> Result<Child, Box<dyn Error>> {
-        Ok(Command::new(std::env::current_exe()?)
-            .arg("--role")
-            .arg(serde_json::to_string(self)?)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()?)
-    }
-}
-
 pub(crate) fn run(options: &Options) -> io::Result<Outcome> {
-    let cores = cores::two()?;
+    let mut track = Track::new(options.place.clone())?;
     let contenders = &options.contenders;
     let progress = progress(options.rounds * contenders.len());
     let mut measures = vec![Vec::new(); contenders.len()];
@@ -94,7 +40,7 @@ pub(crate) fn run(options: &Options) -> io::Result<Outcome> {
     for round in 1..=options.rounds {
         for (contender, measures) in contenders.iter().zip(&mut measures) {
             progress.set_message(format!("round {round}: {}", contender.name));
-            let measured = measure(options, contender, cores);
+            let measured = track.measure(&options.scenario, contender);
             measures.push(match measured {
                 Ok(measure) => Some(measure),
                 Err(error) => {
@@ -107,75 +53,112 @@ pub(crate) fn run(options: &Options) -> io::Result<Outcome> {
     }
     progress.finish_and_clear();
     Ok(Outcome {
-        cores,
+        cores: track.cores,
         measures,
         failures,
     })
 }
 
 /// Drawn on a terminal only.
-fn progress(steps: usize) -> ProgressBar {
+pub(crate) fn progress(steps: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {msg} ({eta} left)");
     ProgressBar::new(steps as u64)
         .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-/// Ends a process as it goes out of scope.
-struct Ending(Child);
+/// Where contenders run.
+pub(crate) struct Track {
+    /// Of servers and of those who work alone; of loads.
+    pub(crate) cores: Option<(usize, usize)>,
+    place: Place,
+    /// Made when they are first asked for.
+    files: Option<Files>,
+}
 
-impl Drop for Ending {
-    fn drop(&mut self) {
-        // Both fail only if it has ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+impl Track {
+    pub(crate) fn new(place: Place) -> io::Result<Track> {
+        Ok(Track {
+            cores: cores::two()?,
+            place,
+            files: None,
+        })
+    }
+
+    /// Runs one contender once.
+    pub(crate) fn measure(
+        &mut self,
+        scenario: &Scenario,
+        contender: &Contender,
+    ) -> Result<Measure, Box<dyn Error>> {
+        match scenario.workload.kind {
+            Kind::Served { .. } => self.measure_served(scenario, contender),
+            Kind::Alone(work) => self.measure_alone(scenario, contender, work),
+        }
+    }
+
+    fn measure_served(
+        &self,
+        scenario: &Scenario,
+        contender: &Contender,
+    ) -> Result<Measure, Box<dyn Error>> {
+        let workload = scenario.workload.name.to_owned();
+        let server = Role::Serve {
+            contender: contender.name.to_owned(),
+            workload: workload.clone(),
+            job: Job {
+                buffer: scenario.size.clamp(BUFFER, LARGEST_BUFFER),
+            },
+            core: self.cores.map(|(server, _)| server),
+        };
+        let mut server = server.start()?;
+        let addr: SocketAddr = server
+            .first_line(PATIENCE)?
+            .parse()
+            .map_err(|_| "the server did not start")?;
+        let (warm_up, window) = scenario.times();
+        let plan = Plan {
+            server: addr,
+            server_pid: server.id(),
+            connections: scenario.connections,
+            size: scenario.size,
+            warm_up,
+            window,
+        };
+        let load = Role::Load {
+            workload,
+            plan,
+            core: self.cores.map(|(_, load)| load),
+        };
+        finished(&load, warm_up + window)
+    }
+
+    fn measure_alone(
+        &mut self,
+        scenario: &Scenario,
+        contender: &Contender,
+        work: Work,
+    ) -> Result<Measure, Box<dyn Error>> {
+        let files = match &self.files {
+            Some(files) => files,
+            None => self.files.insert(Files::make(&self.place)?),
+        };
+        let (warm_up, window) = scenario.times();
+        let mut task = files.task(work, scenario.size, scenario.depth)?;
+        (task.warm_up, task.window) = (warm_up, window);
+        let role = Role::Work {
+            contender: contender.name.to_owned(),
+            task,
+            core: self.cores.map(|(core, _)| core),
+        };
+        finished(&role, warm_up + window)
     }
 }
 
-fn measure(
-    options: &Options,
-    contender: &Contender,
-    cores: Option<(usize, usize)>,
-) -> Result<Measure, Box<dyn Error>> {
-    let workload = options.workload.name.to_owned();
-    let server = Role::Serve {
-        contender: contender.name.to_owned(),
-        workload: workload.clone(),
-        job: Job {
-            buffer: options.size.clamp(BUFFER, LARGEST_BUFFER),
-        },
-        core: cores.map(|(server, _)| server),
-    };
-    let mut server = Ending(server.start()?);
-    let addr: SocketAddr = first_line(&mut server.0)?
-        .trim()
-        .parse()
-        .map_err(|_| "the server did not start")?;
-    let window = Duration::from_secs_f64(options.seconds);
-    let plan = Plan {
-        server: addr,
-        server_pid: server.0.id(),
-        connections: options.connections,
-        size: options.size,
-        warm_up: (window / 4).min(Duration::from_secs(1)),
-        window,
-    };
-    let load = Role::Load {
-        workload,
-        plan,
-        core: cores.map(|(_, load)| load),
-    };
-    let mut load = Ending(load.start()?);
-    let line = first_line(&mut load.0)?;
+/// Runs a process to its end, which tells what it measured.
+fn finished(role: &Role, duration: Duration) -> Result<Measure, Box<dyn Error>> {
+    let line = role.start()?.first_line(duration + PATIENCE)?;
     if line.is_empty() {
-        return Err("the load broke off".into());
+        return Err("it broke off".into());
     }
     Ok(serde_json::from_str(&line)?)
-}
-
-fn first_line(child: &mut Child) -> io::Result<String> {
-    let mut line = String::new();
-    if let Some(out) = child.stdout.take() {
-        BufReader::new(out).read_line(&mut line)?;
-    }
-    Ok(line)
 }

@@ -6,11 +6,13 @@ use runtime::Runtime;
 use runtime::net::{TcpListener, TcpStream};
 
 use super::{Contender, Job, Service};
+use crate::works;
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "annulet",
     about: "Annulet's TcpStream, a task a connection",
     services: &[(Service::Echo, echo)],
+    works: works::annulet::WORKS,
 };
 
 fn echo(job: &Job) -> io::Result<()> {

@@ -10,6 +10,7 @@ pub(super) const CONTENDER: Contender = Contender {
     name: "annulet-poll",
     about: "the same as annulet, on its ring in user space",
     services: &[(Service::Echo, echo)],
+    works: &[],
 };
 
 fn echo(job: &Job) -> io::Result<()> {

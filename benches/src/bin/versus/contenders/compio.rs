@@ -18,12 +18,14 @@ pub(super) const CONTENDER: Contender = Contender {
     name: "compio",
     about: "compio's TcpStream, with its defaults",
     services: &[(Service::Echo, |job| serve(&ProactorBuilder::new(), job))],
+    works: &[],
 };
 
 pub(super) const TUNED: Contender = Contender {
     name: "compio-tuned",
     about: "compio, its ring set up with SINGLE_ISSUER, DEFER_TASKRUN and TASKRUN_FLAG",
     services: &[(Service::Echo, |job| serve(&tuned(), job))],
+    works: &[],
 };
 
 fn tuned() -> ProactorBuilder {

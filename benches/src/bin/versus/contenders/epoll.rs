@@ -14,6 +14,7 @@ pub(super) const CONTENDER: Contender = Contender {
     name: "epoll",
     about: "a loop over epoll by hand, edge-triggered",
     services: &[(Service::Echo, echo)],
+    works: &[],
 };
 
 /// The listener's event; connections have their index.

@@ -15,6 +15,7 @@ pub(super) const CONTENDER: Contender = Contender {
     name: "glommio",
     about: "glommio's TcpStream, with its defaults",
     services: &[(Service::Echo, serve)],
+    works: &[],
 };
 
 fn serve(job: &Job) -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! The servers, a file each.
+//! Who is compared, a file each: their servers. What they do by themselves, without a client, is in [`works`](crate::works).
 //!
 //! A contender is what its makers tell their users to write, on one thread. To add one: a file with a `CONTENDER`, its
 //! line in [`ALL`].
@@ -12,6 +12,7 @@ mod epoll;
 mod glommio;
 #[cfg(feature = "peers")]
 mod monoio;
+mod pread;
 mod ring;
 mod tokio;
 #[cfg(feature = "peers")]
@@ -23,6 +24,9 @@ use std::os::fd::OwnedFd;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, listen, socket_with};
 use serde::{Deserialize, Serialize};
+
+use crate::workloads::{Kind, Workload};
+use crate::works::{Run, Work};
 
 /// All of them, in the order they take turns.
 pub(crate) static ALL: &[Contender] = &[
@@ -43,17 +47,20 @@ pub(crate) static ALL: &[Contender] = &[
     tokio_uring::CONTENDER,
     ring::CONTENDER,
     epoll::CONTENDER,
+    pread::CONTENDER,
 ];
 
 /// Whose CPU time the others' is given as a multiple of: the least that can be done on a ring.
 pub(crate) const BASELINE: &str = ring::CONTENDER.name;
 
-/// One server under comparison.
+/// One of those compared.
 pub(crate) struct Contender {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
     /// The services it offers; each runs until the process is killed.
     pub(crate) services: &'static [(Service, Serve)],
+    /// What it does by itself.
+    pub(crate) works: &'static [(Work, Run)],
 }
 
 pub(crate) type Serve = fn(&Job) -> io::Result<()>;
@@ -79,6 +86,19 @@ impl Contender {
             .find(|(offered, _)| *offered == service)
             .map(|(_, serve)| *serve)
     }
+
+    /// Whether it has what the workload asks for.
+    pub(crate) fn is_able(&self, workload: &Workload) -> bool {
+        match workload.kind {
+            Kind::Served { service, .. } => self.service(service).is_some(),
+            Kind::Alone(work) => self.work(work).is_some(),
+        }
+    }
+
+    pub(crate) fn work(&self, work: Work) -> Option<Run> {
+        let found = self.works.iter().find(|(known, _)| *known == work);
+        found.map(|(_, run)| *run)
+    }
 }
 
 impl Job {
@@ -103,6 +123,11 @@ impl Job {
         self.listening(getsockname(&listener)?.try_into()?)?;
         Ok(listener)
     }
+}
+
+/// Those that have what the workload asks for.
+pub(crate) fn able(workload: &Workload) -> Vec<&'static Contender> {
+    ALL.iter().filter(|c| c.is_able(workload)).collect()
 }
 
 pub(crate) fn named(name: &str) -> Result<&'static Contender, String> {

@@ -16,12 +16,14 @@ pub(super) const CONTENDER: Contender = Contender {
     name: "monoio",
     about: "monoio's TcpStream on its io_uring driver, with its defaults",
     services: &[(Service::Echo, |job| serve(RuntimeBuilder::new(), job))],
+    works: &[],
 };
 
 pub(super) const TUNED: Contender = Contender {
     name: "monoio-tuned",
     about: "monoio, its ring set up with SINGLE_ISSUER and DEFER_TASKRUN",
     services: &[(Service::Echo, |job| serve(tuned(), job))],
+    works: &[],
 };
 
 fn tuned() -> RuntimeBuilder<IoUringDriver> {

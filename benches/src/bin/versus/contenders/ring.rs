@@ -12,11 +12,13 @@ use io_uring::{IoUring, SubmissionQueue, Submitter, cqueue, opcode, types};
 use rustix::net::{SendFlags, SocketFlags, sockopt};
 
 use super::{Contender, Job, Service};
+use crate::works;
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "ring",
     about: "a loop over io_uring by hand: the baseline",
     services: &[(Service::Echo, echo)],
+    works: works::ring::WORKS,
 };
 
 /// As many as Annulet has by default.

@@ -6,11 +6,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{Contender, Job, Service};
+use crate::works;
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "tokio",
     about: "tokio's TcpStream on its current-thread runtime, a task a connection",
     services: &[(Service::Echo, echo)],
+    works: works::tokio::WORKS,
 };
 
 fn echo(job: &Job) -> io::Result<()> {

@@ -13,6 +13,7 @@ pub(super) const CONTENDER: Contender = Contender {
     name: "tokio-uring",
     about: "tokio-uring's TcpStream, with its defaults",
     services: &[(Service::Echo, serve)],
+    works: &[],
 };
 
 fn serve(job: &Job) -> io::Result<()> {

@@ -16,14 +16,17 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
-use super::{Meter, Plan, Workload};
+use super::{Kind, Meter, Plan, Workload};
 use crate::contenders::Service;
 
 pub(super) const WORKLOAD: Workload = Workload {
     name: "echo",
     about: "ping-pong of --size bytes on each of --connections",
-    service: Service::Echo,
-    load,
+    size: 64,
+    kind: Kind::Served {
+        service: Service::Echo,
+        load,
+    },
 };
 
 fn load(plan: &Plan, meter: &mut Meter) -> io::Result<()> {

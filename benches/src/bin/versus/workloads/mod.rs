@@ -1,9 +1,11 @@
-//! The load put on the servers, a file each.
+//! What is asked of the contenders.
 //!
-//! A workload names the service it needs and drives it for a while; the servers know nothing of it. To add one: a file
-//! with a `WORKLOAD`, its line in [`ALL`]; and where no [`Service`] fits, a new one with a function in each contender.
+//! Most are a load put on servers, a file each. Such a workload names the service it needs and drives it for a while; the
+//! servers know nothing of it. To add one: a file with a `WORKLOAD`, its line in [`ALL`]; and where no [`Service`] fits, a
+//! new one with a function in each contender. The others are [`works`](crate::works).
 
 mod echo;
+mod idle;
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,18 +16,35 @@ use serde::{Deserialize, Serialize};
 
 use crate::contenders::Service;
 use crate::cpu::Usage;
+use crate::works::{self, Work};
 
 /// All of them; the first is the default.
-pub(crate) static ALL: &[Workload] = &[echo::WORKLOAD];
+pub(crate) static ALL: &[Workload] = &[
+    echo::WORKLOAD,
+    idle::WORKLOAD,
+    works::READ,
+    works::READ_DIRECT,
+    works::COPY,
+];
 
 /// One kind of load.
 pub(crate) struct Workload {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
-    pub(crate) service: Service,
-    /// Prepares, and calls [`Meter::measure`] once.
-    pub(crate) load: fn(&Plan, &mut Meter) -> io::Result<()>,
+    /// Bytes of a request where nobody says otherwise.
+    pub(crate) size: usize,
+    pub(crate) kind: Kind,
 }
+
+pub(crate) enum Kind {
+    /// A server, and a load on it.
+    Served { service: Service, load: Load },
+    /// The contender works by itself.
+    Alone(Work),
+}
+
+/// Prepares, and calls [`Meter::measure`] once.
+pub(crate) type Load = fn(&Plan, &mut Meter) -> io::Result<()>;
 
 /// What a load is told.
 #[derive(Clone, Serialize, Deserialize)]
@@ -52,19 +71,46 @@ pub(crate) struct Measure {
     pub(crate) p50_ns: u64,
     pub(crate) p99_ns: u64,
     pub(crate) p999_ns: u64,
+    /// What a connection that does nothing takes of the server's memory.
+    pub(crate) bytes_per_connection: Option<f64>,
 }
 
 /// Counts requests while the window is open.
 pub(crate) struct Meter {
-    server_pid: u32,
+    account: Account,
     latencies: Histogram<u64>,
     measure: Option<Measure>,
 }
 
+/// Whose CPU time is measured.
+enum Account {
+    Server(u32),
+    /// This process's.
+    Own,
+}
+
+impl Account {
+    fn usage(&self) -> io::Result<Usage> {
+        match *self {
+            Account::Server(pid) => Usage::at_rest(pid),
+            Account::Own => Usage::own(),
+        }
+    }
+}
+
 impl Meter {
     pub(crate) fn new(plan: &Plan) -> Meter {
+        Meter::of(Account::Server(plan.server_pid))
+    }
+
+    /// For a contender that works by itself.
+    pub(crate) fn own() -> Meter {
+        Meter::of(Account::Own)
+    }
+
+    fn of(account: Account) -> Meter {
         Meter {
-            server_pid: plan.server_pid,
+            account,
             latencies: latencies(),
             measure: None,
         }
@@ -76,15 +122,26 @@ impl Meter {
         &mut self,
         lap: impl FnOnce(&mut Histogram<u64>) -> io::Result<()>,
     ) -> io::Result<()> {
+        self.measure_counted(|latencies| {
+            lap(latencies)?;
+            Ok(latencies.len())
+        })
+    }
+
+    /// The same for a `lap` that notes some of the latencies only, and tells how many requests there were.
+    pub(crate) fn measure_counted(
+        &mut self,
+        lap: impl FnOnce(&mut Histogram<u64>) -> io::Result<u64>,
+    ) -> io::Result<()> {
         self.latencies.reset();
-        let before = Usage::at_rest(self.server_pid)?;
+        let before = self.account.usage()?;
         let start = Instant::now();
-        lap(&mut self.latencies)?;
+        let requests = lap(&mut self.latencies)?;
         let seconds = start.elapsed().as_secs_f64();
-        let used = Usage::at_rest(self.server_pid)?.since(before);
+        let used = self.account.usage()?.since(before);
         let ticks = (used.user_ticks + used.system_ticks).max(1);
         self.measure = Some(Measure {
-            requests: self.latencies.len(),
+            requests,
             seconds,
             cpu_ns: used.cpu_ns,
             user_share: used.user_ticks as f64 / ticks as f64,
@@ -92,8 +149,14 @@ impl Meter {
             p50_ns: self.latencies.value_at_quantile(0.5),
             p99_ns: self.latencies.value_at_quantile(0.99),
             p999_ns: self.latencies.value_at_quantile(0.999),
+            bytes_per_connection: None,
         });
         Ok(())
+    }
+
+    /// Adds what only some workloads know.
+    pub(crate) fn note(&mut self, note: impl FnOnce(&mut Measure)) {
+        self.measure.as_mut().map(note);
     }
 
     pub(crate) fn finish(self) -> io::Result<Measure> {

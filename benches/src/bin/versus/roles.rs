@@ -1,0 +1,161 @@
+//! The processes that `versus` starts: servers, loads, and those who work alone. Each is this program, told its part.
+
+use std::error::Error;
+use std::io::{self, Read};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use annulet_benches::cores;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
+use rustix::process::{
+    Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::contenders::{self, Job};
+use crate::workloads::{self, Kind, Meter, Plan};
+use crate::works::Task;
+
+/// What such a process is there for; it goes over the command line.
+#[derive(Serialize, Deserialize)]
+pub(crate) enum Role {
+    Serve {
+        contender: String,
+        workload: String,
+        job: Job,
+        core: Option<usize>,
+    },
+    Load {
+        workload: String,
+        plan: Plan,
+        core: Option<usize>,
+    },
+    Work {
+        contender: String,
+        task: Task,
+        core: Option<usize>,
+    },
+}
+
+impl Role {
+    pub(crate) fn act(self) -> Result<(), Box<dyn Error>> {
+        // Whoever started this process reads from it, and may be interrupted.
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        allow_descriptors()?;
+        match self {
+            Role::Serve {
+                contender,
+                workload,
+                job,
+                core,
+            } => {
+                cores::pin(core)?;
+                let contender = contenders::named(&contender)?;
+                let Kind::Served { service, .. } = workloads::named(&workload)?.kind else {
+                    return Err(format!("{workload} has no server").into());
+                };
+                let serve = contender.service(service);
+                serve.ok_or_else(|| format!("{} has no {service:?}", contender.name))?(&job)?;
+            }
+            Role::Load {
+                workload,
+                plan,
+                core,
+            } => {
+                cores::pin(core)?;
+                let Kind::Served { load, .. } = workloads::named(&workload)?.kind else {
+                    return Err(format!("{workload} has no load").into());
+                };
+                let mut meter = Meter::new(&plan);
+                load(&plan, &mut meter)?;
+                tell(meter)?;
+            }
+            Role::Work {
+                contender,
+                task,
+                core,
+            } => {
+                cores::pin(core)?;
+                let contender = contenders::named(&contender)?;
+                let work = contender.work(task.work);
+                let mut meter = Meter::own();
+                work.ok_or_else(|| format!("{} has no {:?}", contender.name, task.work))?(
+                    &task, &mut meter,
+                )?;
+                tell(meter)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn start(&self) -> io::Result<Process> {
+        let child = Command::new(std::env::current_exe()?)
+            .arg("--role")
+            .arg(serde_json::to_string(self)?)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        Ok(Process(child))
+    }
+}
+
+fn tell(meter: Meter) -> io::Result<()> {
+    println!("{}", serde_json::to_string(&meter.finish()?)?);
+    Ok(())
+}
+
+/// As many as may be: ten thousand connections are ten thousand descriptors.
+fn allow_descriptors() -> io::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    let all = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    Ok(setrlimit(Resource::Nofile, all)?)
+}
+
+/// One that was started. It ends as this goes out of scope.
+pub(crate) struct Process(Child);
+
+impl Process {
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// The first line it prints, empty if it ended without one.
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut` after `patience`: then it hangs.
+    pub(crate) fn first_line(&mut self, patience: Duration) -> io::Result<String> {
+        let deadline = Instant::now() + patience;
+        let Some(mut out) = self.0.stdout.take() else {
+            return Ok(String::new());
+        };
+        let mut line = Vec::new();
+        while !line.contains(&b'\n') {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let left = Timespec::try_from(left).map_err(io::Error::other)?;
+            let mut wanted = [PollFd::new(&out, PollFlags::IN)];
+            if retry_on_intr(|| poll(&mut wanted, Some(&left)))? == 0 {
+                let told = format!("nothing for {} s", patience.as_secs());
+                return Err(io::Error::new(io::ErrorKind::TimedOut, told));
+            }
+            let mut chunk = [0; 4096];
+            match out.read(&mut chunk)? {
+                0 => break,
+                n => line.extend_from_slice(&chunk[..n]),
+            }
+        }
+        Ok(String::from_utf8_lossy(&line).trim().to_owned())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail only if it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
