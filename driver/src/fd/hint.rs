@@ -1,4 +1,4 @@
-//! Whether a call that does not wait is worth its while in a direction of a descriptor: what was seen there.
+//! Whether a call that does not wait is worth its while on a descriptor: what was seen there, of each [`Tried`].
 //!
 //! Set by an operation that the kernel completed as it was handed over. A call that would have had to wait clears it,
 //! and the more of these follow one another, the more such completions it takes to set it again: where one waits for
@@ -6,6 +6,17 @@
 
 use std::sync::atomic::AtomicU16;
 use std::sync::atomic::Ordering::Relaxed;
+
+/// What is tried; each has a hint of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tried {
+    /// To read a stream.
+    Read,
+    /// To write to a stream.
+    Write,
+    /// To read a file at an offset.
+    ReadAt,
+}
 
 /// How many more completions at once it takes to set it; 0: it is set.
 const MISSING: u16 = 0xff;
@@ -17,7 +28,7 @@ const WORST: u16 = 7;
 const FIT: u16 = 1 << 12;
 const NEVER: u16 = 1 << 13;
 
-/// What is known of one direction. Who reads it acts on it, but nothing is wrong if it is: so all is relaxed.
+/// What is known of one kind. Who reads it acts on it, but nothing is wrong if it is: so all is relaxed.
 pub(crate) struct Hint(AtomicU16);
 
 /// What a [`Hint`] advises.
@@ -32,6 +43,9 @@ pub(crate) enum Advice {
 }
 
 impl Hint {
+    /// How many kinds there are to be [tried](Tried).
+    pub(super) const KINDS: usize = 3;
+
     pub(super) const fn new() -> Hint {
         Hint(AtomicU16::new(1))
     }

@@ -46,6 +46,7 @@ use std::task::{Context, Poll};
 
 pub(crate) use self::closing::closed_error;
 pub(crate) use self::hint::Advice;
+pub use self::hint::Tried;
 pub use self::shared::Lane;
 use self::shared::{BORROWED, CLOSING, LINGERS};
 pub(crate) use self::shared::{Begin, NONE, Shared};

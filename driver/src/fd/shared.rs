@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-use super::hint::Hint;
+use super::hint::{Hint, Tried};
 use crate::kept::Kept;
 use crate::unpark::Remote;
 
@@ -76,8 +76,8 @@ pub(crate) struct Shared {
     head: AtomicU32,
     /// The same for those that have this as their second descriptor.
     second_head: AtomicU32,
-    /// By lane: whether a call without waiting is worth it.
-    hints: [Hint; 2],
+    /// Whether a call without waiting is worth it.
+    hints: [Hint; Hint::KINDS],
     slow: Mutex<Slow>,
 }
 
@@ -128,7 +128,7 @@ impl Shared {
             home: AtomicU32::new(0),
             head: AtomicU32::new(NONE),
             second_head: AtomicU32::new(NONE),
-            hints: [const { Hint::new() }; 2],
+            hints: [const { Hint::new() }; Hint::KINDS],
             slow: Mutex::new(Slow {
                 owned: Some(owned),
                 ..Slow::default()
@@ -145,7 +145,7 @@ impl Shared {
             home: AtomicU32::new(0),
             head: AtomicU32::new(NONE),
             second_head: AtomicU32::new(NONE),
-            hints: [const { Hint::new() }; 2],
+            hints: [const { Hint::new() }; Hint::KINDS],
             slow: Mutex::default(),
         }
     }
@@ -192,8 +192,8 @@ impl Shared {
     }
 
     #[inline]
-    pub(crate) fn hint(&self, lane: Lane) -> &Hint {
-        &self.hints[lane as usize]
+    pub(crate) fn hint(&self, tried: Tried) -> &Hint {
+        &self.hints[tried as usize]
     }
 
     pub(super) fn slow(&self) -> MutexGuard<'_, Slow> {

@@ -2,6 +2,9 @@
 //!
 //! Where bytes are there already, or room, a call is all that it takes: no slot, no entry, no enter of its own. Whether
 //! they are is a guess from what was seen (`fd/hint.rs`); whether a call pays, the driver's ([`Driver::may_attempt`]).
+//!
+//! Of a file, what is in memory is there: a call that must not wait for the disk stops short where that ends. Who asked
+//! would take a short read for the end of the file, so only a whole one counts; otherwise the ring reads it all.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{BorrowedFd, RawFd};
@@ -9,31 +12,27 @@ use std::os::fd::{BorrowedFd, RawFd};
 use rustix::io::{ReadWriteFlags, preadv2, pwritev2};
 
 use super::future::{Op, Phase};
+use super::position::Position;
 use super::{Operation, Success};
+use crate::buf::Alignment;
 use crate::driver::Driver;
-use crate::fd::{Advice, Lane};
+use crate::fd::{Advice, Lane, Tried};
 
 impl<T: Operation> Op<T> {
     /// Tries the operation, which has its lane and is counted in. `None`: on to the ring.
     #[inline]
-    pub(super) fn attempt(
-        &mut self,
-        driver: &Driver,
-        lane: Option<Lane>,
-    ) -> Option<io::Result<Success>> {
-        let (Phase::Idle(op), Some(fd), Some(lane)) = (&mut self.phase, &self.fd, lane) else {
+    pub(super) fn attempt(&mut self, driver: &Driver) -> Option<io::Result<Success>> {
+        let (Phase::Idle(op), Some(fd)) = (&mut self.phase, &self.fd) else {
             return None;
         };
-        if !op.attempts() {
-            return None;
-        }
-        let hint = fd.hint(lane);
+        let tried = op.attempts()?;
+        let hint = fd.hint(tried);
         let advice = hint.advice();
         if advice == Advice::Ring || !driver.may_attempt() {
             return None;
         }
         if advice == Advice::Ask {
-            if !is_a_stream(fd.raw()) {
+            if !is_fit(fd.raw(), tried) {
                 hint.never();
                 return None;
             }
@@ -70,22 +69,48 @@ impl<T: Operation> Op<T> {
         if T::TWO || self.group.is_some() {
             return self.end_seated(result);
         }
-        if let (Some(fd), Some(lane)) = (self.fd.take(), lane) {
-            fd.leave_lane(lane);
+        match (self.fd.take(), lane) {
+            (Some(fd), Some(lane)) => fd.leave_lane(lane),
+            (Some(fd), None) => fd.finish_here(),
+            (None, _) => {}
         }
         self.end(result)
     }
 }
 
-/// Whether what is there at once is all that can be had at once. Not of files: there a call that must not wait for the
-/// disk stops short.
-fn is_a_stream(fd: RawFd) -> bool {
+/// Whether the descriptor is of a kind that can be tried so: a stream, where what is there at once is all that can be
+/// had; or a file that is read by way of memory. With `O_DIRECT` the call would wait for the disk all the same.
+#[cold]
+fn is_fit(fd: RawFd, tried: Tried) -> bool {
     // SAFETY: a `stat` is plain numbers, for which zero is a value.
     let mut stat: libc::stat = unsafe { std::mem::zeroed() };
     // SAFETY: `stat` lives through the call.
     let done = unsafe { libc::fstat(fd, &raw mut stat) };
     let kind = stat.st_mode & libc::S_IFMT;
-    done == 0 && matches!(kind, libc::S_IFIFO | libc::S_IFSOCK)
+    match tried {
+        _ if done != 0 => false,
+        Tried::Read | Tried::Write => matches!(kind, libc::S_IFIFO | libc::S_IFSOCK),
+        Tried::ReadAt => {
+            // SAFETY: F_GETFL takes no pointers.
+            let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
+            kind == libc::S_IFREG && flags & libc::O_DIRECT == 0
+        }
+    }
+}
+
+/// Reads of a file up to so many bytes are tried: of larger ones, what a call saves is too small a part.
+const SMALL_BYTES: u32 = 16 * 1024;
+
+/// As what a read of `len` bytes is tried.
+#[inline]
+pub(super) fn of_a_read(position: Position, alignment: Alignment, len: u32) -> Option<Tried> {
+    match position {
+        Position::Stream => Some(Tried::Read),
+        Position::At(_) if len <= SMALL_BYTES && alignment == Alignment::NONE => {
+            Some(Tried::ReadAt)
+        }
+        _ => None,
+    }
 }
 
 /// One vector.
@@ -119,6 +144,45 @@ pub(super) unsafe fn read(
     // Not by the C library: what a processor has learnt of calls and returns is gone after a system call, so that
     // each return from a wrapper costs a third of the call.
     Ok(preadv2(fd, vectors, HERE, ReadWriteFlags::NOWAIT).map(done)?)
+}
+
+/// Reads all of `room`, from `offset` bytes from the start on, or nothing that counts (`EAGAIN`).
+///
+/// # Safety
+///
+/// `fd` is open; the memory may be written to, and need not be initialised.
+#[inline]
+unsafe fn read_at(fd: RawFd, room: &libc::iovec, offset: u64) -> io::Result<Success> {
+    // SAFETY: the caller's word.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    let room = std::ptr::from_ref(room).cast_mut().cast::<IoSliceMut<'_>>();
+    // SAFETY: as in `read`.
+    let room = unsafe { std::slice::from_raw_parts_mut(room, 1) };
+    match preadv2(fd, room, offset, ReadWriteFlags::NOWAIT)? {
+        n if n == room[0].len() => Ok(done(n)),
+        _ => Err(io::Error::from_raw_os_error(libc::EAGAIN)),
+    }
+}
+
+/// Reads what there is into one buffer, where `position` says.
+///
+/// # Safety
+///
+/// As for [`read`].
+#[inline]
+pub(super) unsafe fn read_one(
+    fd: RawFd,
+    (to, len): (*mut u8, u32),
+    position: Position,
+    done: usize,
+) -> io::Result<Success> {
+    let room = vector(to, len);
+    match position {
+        // SAFETY: the caller's word.
+        Position::At(_) => unsafe { read_at(fd, &room, position.offset(done)) },
+        // SAFETY: the caller's word.
+        _ => unsafe { read(fd, &raw const room, 1) },
+    }
 }
 
 /// Writes what there is room for, where the stream is.

@@ -184,10 +184,8 @@ impl<T: Operation> Op<T> {
         let Poll::Ready(taken) = polled else {
             return Poll::Pending;
         };
-        if taken.op.attempts()
-            && let (Some(fd), Some(lane), Ok(_)) = (&taken.fd, taken.lane, &taken.result)
-        {
-            fd.hint(lane).completed(driver.enters() == since + 1);
+        if let (Some(tried), Some(fd), Ok(_)) = (taken.op.attempts(), &taken.fd, &taken.result) {
+            fd.hint(tried).completed(driver.enters() == since + 1);
         }
         let Phase::Flight { driver, .. } = std::mem::replace(&mut self.phase, Phase::Done) else {
             unreachable!("looked at above");

@@ -140,6 +140,8 @@ pub use self::write::{Write, WriteAll};
 pub use self::writev::Writev;
 
 use crate::fd::Lane;
+#[doc(hidden)]
+pub use crate::fd::Tried;
 use crate::kept::Kept;
 
 /// What a completed operation answered.
@@ -327,14 +329,14 @@ pub unsafe trait Operation: Sized + 'static {
         None
     }
 
-    /// Whether it may be [tried](Operation::attempt).
+    /// As what it may be [tried](Operation::attempt).
     #[doc(hidden)]
-    fn attempts(&self) -> bool {
-        false
+    fn attempts(&self) -> Option<Tried> {
+        None
     }
 
-    /// Tries it by a plain system call that does not wait (`EAGAIN`), when it is about to be staged. What it then
-    /// brings is the operation's result, or that of a round.
+    /// Tries it by a plain system call that does not wait (`EAGAIN`: it would have to, for all of it or a part), when it
+    /// is about to be staged. What it then brings is the operation's result, or that of a round.
     #[doc(hidden)]
     fn attempt(&mut self, fd: RawFd) -> io::Result<Success> {
         let _ = fd;

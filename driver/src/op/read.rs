@@ -11,7 +11,7 @@ use super::{OnDrop, Operation, Origin, Success, attempt};
 use crate::buf::{
     Alignment, BufResult, IoBufMut, bytes, fill, fill_from, filled, kernel_len, refuse_empty,
 };
-use crate::fd::Lane;
+use crate::fd::{Lane, Tried};
 use crate::kept::Kept;
 
 placed!(Read, ReadExact);
@@ -111,15 +111,19 @@ unsafe impl<B: IoBufMut> Operation for Read<B> {
             .land(result.as_ref().map_or(0, |s| s.value as usize), origin);
     }
 
-    fn attempts(&self) -> bool {
-        self.position == Position::Stream && self.flags == 0
+    fn attempts(&self) -> Option<Tried> {
+        if self.flags != 0 {
+            return None;
+        }
+        let len = kernel_len(self.buf.bytes_total());
+        attempt::of_a_read(self.position, self.alignment, len)
     }
 
     fn attempt(&mut self, fd: RawFd) -> io::Result<Success> {
         let len = kernel_len(self.buf.bytes_total());
-        let room = attempt::vector(self.buf.stable_mut_ptr(), len);
-        // SAFETY: open, as we are counted in; the vector is `buf`'s room, which is ours.
-        unsafe { attempt::read(fd, &raw const room, 1) }
+        let room = (self.buf.stable_mut_ptr(), len);
+        // SAFETY: open, as we are counted in; it is `buf`'s room, which is ours.
+        unsafe { attempt::read_one(fd, room, self.position, 0) }
     }
 
     fn complete(mut self, result: io::Result<Success>) -> Self::Output {
@@ -171,7 +175,11 @@ impl<B: IoBufMut> Exact<B> {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.rounds.left() == 0
+        self.left() == 0
+    }
+
+    fn left(&self) -> usize {
+        self.rounds.left()
     }
 
     /// What earlier rounds have left of the buffer's room.
@@ -323,15 +331,15 @@ unsafe impl<B: IoBufMut> Operation for ReadExact<B> {
         self.position.land(self.all.all_done(result), origin);
     }
 
-    fn attempts(&self) -> bool {
-        self.position == Position::Stream
+    fn attempts(&self) -> Option<Tried> {
+        let len = kernel_len(self.all.left());
+        attempt::of_a_read(self.position, self.alignment, len)
     }
 
     fn attempt(&mut self, fd: RawFd) -> io::Result<Success> {
-        let (to, len) = self.all.room();
-        let room = attempt::vector(to, len);
-        // SAFETY: open, as we are counted in; the vector is that part of the buffer's room which is to be filled; it is ours.
-        unsafe { attempt::read(fd, &raw const room, 1) }
+        let (done, room) = (self.all.done(), self.all.room());
+        // SAFETY: open, as we are counted in; it is that part of the buffer's room which is to be filled; it is ours.
+        unsafe { attempt::read_one(fd, room, self.position, done) }
     }
 
     fn complete(self, result: io::Result<Success>) -> Self::Output {

@@ -9,7 +9,7 @@ use super::position::{Position, placed};
 use super::read::serve_end;
 use super::{OnDrop, Operation, Origin, Success, attempt};
 use crate::buf::{Alignment, BufResult, IoVecs, IoVectoredBufMut, kernel_count, refuse_empty};
-use crate::fd::Lane;
+use crate::fd::{Lane, Tried};
 use crate::kept::Kept;
 
 placed!(Readv);
@@ -137,8 +137,8 @@ unsafe impl<B: IoVectoredBufMut> Operation for Readv<B> {
             .land(result.as_ref().map_or(0, |s| s.value as usize), origin);
     }
 
-    fn attempts(&self) -> bool {
-        self.position == Position::Stream && self.flags == 0
+    fn attempts(&self) -> Option<Tried> {
+        (self.position == Position::Stream && self.flags == 0).then_some(Tried::Read)
     }
 
     fn attempt(&mut self, fd: RawFd) -> io::Result<Success> {

@@ -247,7 +247,7 @@ impl<T: Operation> Op<T> {
             let result = self.call();
             return self.end_seated(result);
         }
-        if let Some(result) = self.attempt(driver, lane)
+        if let Some(result) = self.attempt(driver)
             && !(T::ROUNDS && self.op_mut().is_some_and(|op| op.goes_on(&result)))
         {
             return self.end_attempted(lane, result);

@@ -9,7 +9,7 @@ use super::position::{Position, placed};
 use super::rounds::Rounds;
 use super::{Operation, Origin, Success, attempt};
 use crate::buf::{Alignment, BufResult, IoBuf, kernel_len, refuse_empty};
-use crate::fd::Lane;
+use crate::fd::{Lane, Tried};
 
 placed!(Write, WriteAll);
 
@@ -101,8 +101,8 @@ unsafe impl<B: IoBuf> Operation for Write<B> {
             .land(result.as_ref().map_or(0, |s| s.value as usize), origin);
     }
 
-    fn attempts(&self) -> bool {
-        self.position == Position::Stream && self.flags == 0
+    fn attempts(&self) -> Option<Tried> {
+        (self.position == Position::Stream && self.flags == 0).then_some(Tried::Write)
     }
 
     fn attempt(&mut self, fd: RawFd) -> io::Result<Success> {
@@ -260,8 +260,8 @@ unsafe impl<B: IoBuf> Operation for WriteAll<B> {
         self.position.land(self.all.all_done(result), origin);
     }
 
-    fn attempts(&self) -> bool {
-        self.position == Position::Stream && self.flags == 0
+    fn attempts(&self) -> Option<Tried> {
+        (self.position == Position::Stream && self.flags == 0).then_some(Tried::Write)
     }
 
     fn attempt(&mut self, fd: RawFd) -> io::Result<Success> {

@@ -8,7 +8,7 @@ use io_uring::{opcode, squeue, types};
 use super::position::{Position, placed};
 use super::{Operation, Origin, Success, attempt};
 use crate::buf::{Alignment, BufResult, IoVecs, IoVectoredBuf, kernel_count, refuse_empty};
-use crate::fd::Lane;
+use crate::fd::{Lane, Tried};
 
 placed!(Writev);
 
@@ -100,8 +100,8 @@ unsafe impl<B: IoVectoredBuf> Operation for Writev<B> {
             .land(result.as_ref().map_or(0, |s| s.value as usize), origin);
     }
 
-    fn attempts(&self) -> bool {
-        self.position == Position::Stream && self.flags == 0
+    fn attempts(&self) -> Option<Tried> {
+        (self.position == Position::Stream && self.flags == 0).then_some(Tried::Write)
     }
 
     fn attempt(&mut self, fd: RawFd) -> io::Result<Success> {

@@ -33,8 +33,8 @@ pub struct Setup {
     pub plain: bool,
     /// Leaves `DEFER_TASKRUN` out, so that [`Driver::wait_fd`](crate::Driver::wait_fd) can be had. Default: `false`.
     pub embedded: bool,
-    /// Tries reads and writes of pipes by a plain call that does not wait, before the ring, where the last one there did
-    /// not have to wait and little else is handed over. Default: `true`.
+    /// Tries reads and writes of pipes, and small reads of files at offsets, by a plain call that does not wait, before
+    /// the ring, where the last one there did not have to wait and little else is handed over. Default: `true`.
     pub attempts: bool,
     /// Which ring. Default: [`DriverKind::Auto`].
     pub driver: DriverKind,

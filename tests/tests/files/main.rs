@@ -1,5 +1,6 @@
 //! Files: what `File` claims by itself, and that it does what `std::fs` does.
 
+mod cached;
 mod claims;
 mod direct;
 mod lock;
