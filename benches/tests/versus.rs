@@ -19,23 +19,16 @@ const CONTENDERS: &[&str] = &[
     #[cfg(feature = "peers")]
     "tokio-uring",
     "ring",
+    "ring-pool",
     "epoll",
 ];
 
-#[test]
-fn all_contenders_answer_and_are_measured() {
-    let json = std::env::temp_dir().join(format!("versus-{}.json", std::process::id()));
+/// What it prints and the figures it writes, of one short round.
+fn compare(workload: &str, options: &[&str]) -> (String, String) {
+    let json = std::env::temp_dir().join(format!("versus-{workload}-{}.json", std::process::id()));
     let run = Command::new(env!("CARGO_BIN_EXE_versus"))
-        .args([
-            "--connections",
-            "3",
-            "--size",
-            "10000",
-            "--rounds",
-            "1",
-            "--seconds",
-            "0.02",
-        ])
+        .args(["--workload", workload, "--rounds", "1", "--seconds", "0.02"])
+        .args(options)
         .arg("--json")
         .arg(&json)
         .output()
@@ -45,16 +38,60 @@ fn all_contenders_answer_and_are_measured() {
         String::from_utf8_lossy(&run.stderr),
     );
     assert!(run.status.success(), "{out}{err}");
-    for contender in CONTENDERS {
-        assert!(
-            out.lines()
-                .any(|line| line.split_whitespace().next() == Some(contender)),
-            "{out}"
-        );
-    }
     let figures = std::fs::read_to_string(&json).unwrap();
     std::fs::remove_file(&json).unwrap();
-    assert!(figures.contains("\"cpu_to_baseline\""), "{figures}");
+    (out.into_owned(), figures)
+}
+
+#[track_caller]
+fn all_answer(workload: &str, options: &[&str]) {
+    let (out, figures) = compare(workload, options);
+    for contender in CONTENDERS {
+        if (*contender, workload) == ("tokio-uring", "http") {
+            continue;
+        }
+        let mut lines = out.lines();
+        let is_there = lines.any(|line| line.split_whitespace().next() == Some(contender));
+        assert!(is_there, "{contender} is not in {out}");
+    }
+    assert!(figures.contains("\"cost_to_baseline\""), "{figures}");
+    assert!(figures.contains("\"system_calls\""), "{figures}");
+}
+
+#[test]
+fn all_contenders_echo_one_message_after_another() {
+    all_answer("echo", &["--connections", "3", "--size", "10000"]);
+}
+
+#[test]
+fn all_contenders_echo_several_messages_at_a_time() {
+    let pipeline = ["--size", "70", "--pipeline", "5"];
+    all_answer("echo", &[&["--connections", "3"][..], &pipeline].concat());
+}
+
+#[test]
+fn all_contenders_answer_on_the_core_of_the_one_who_asks() {
+    all_answer("ping", &[]);
+}
+
+#[test]
+fn all_contenders_take_a_stream_to_its_last_byte() {
+    all_answer("upload", &["--connections", "2"]);
+}
+
+#[test]
+fn all_contenders_send_a_stream_to_its_last_byte() {
+    all_answer("download", &["--connections", "2"]);
+}
+
+#[test]
+fn all_contenders_accept_answer_and_close() {
+    all_answer("churn", &["--connections", "5"]);
+}
+
+#[test]
+fn all_contenders_that_have_http_answer_requests() {
+    all_answer("http", &["--connections", "3"]);
 }
 
 #[test]

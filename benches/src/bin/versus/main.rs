@@ -9,6 +9,7 @@
 //! | [`works`] | what contenders do by themselves, with files: a file a contender |
 //! | [`rounds`] | who runs when: contenders take turns |
 //! | [`roles`] | the processes: server and load are of their own |
+//! | [`calls`] | how many system calls a server makes |
 //! | [`cpu`] | what a server has used of its core |
 //! | [`report`] | the table and the JSON |
 //! | [`options`] | the command line |
@@ -17,6 +18,7 @@
 //! makers' recommended set-up; one load generator, which knows no contender, checks every byte; contenders alternate
 //! within a round, so that whatever else the machine does hits all of them; and ratios are taken within a round.
 
+mod calls;
 mod contenders;
 mod cpu;
 mod options;

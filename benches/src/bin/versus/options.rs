@@ -41,6 +41,8 @@ pub(crate) struct Scenario {
     pub(crate) connections: usize,
     /// Bytes of a request, and of its answer.
     pub(crate) size: usize,
+    /// Requests on their way at a time, on each connection.
+    pub(crate) pipeline: usize,
     /// Reads at a time, of a file.
     pub(crate) depth: usize,
     /// How long a contender is measured in each round.
@@ -51,8 +53,9 @@ impl Scenario {
     pub(crate) fn of(workload: &'static Workload) -> Scenario {
         Scenario {
             workload,
-            connections: 64,
+            connections: workload.connections,
             size: workload.size,
+            pipeline: 1,
             depth: 1,
             seconds: 2.0,
         }
@@ -77,8 +80,9 @@ pub(crate) fn help() -> String {
         "versus: servers on one core, load on another, contenders in turn
 
     --workload NAME      what is asked of them (default: echo)
-    --connections N      connections at once (default: 64)
-    --size BYTES         of a request and of its answer (default: 64; of reads 4096, of a copy 131072)
+    --connections N      connections at once (default: 64; of a ping 1, of streams 8, idle 10000)
+    --size BYTES         of a request and of its answer (default: 64; of reads 4096, of streams 65536, of a copy 131072)
+    --pipeline N         echoes on their way at a time, on each connection (default: 1)
     --depth N            reads at a time, of a file (default: 1)
     --rounds N           how often each contender is measured (default: 5)
     --seconds S          for how long each time, after a warm-up (default: 2)
@@ -103,7 +107,7 @@ workloads:
 
 pub(crate) fn parse() -> Result<Command, Box<dyn Error>> {
     let mut scenario = Scenario::of(&workloads::ALL[0]);
-    let mut size = None;
+    let (mut connections, mut size) = (None, None);
     let (mut rounds, mut json, mut place) = (5, None, Place::default());
     let mut only = None;
     let mut args = Parser::from_env();
@@ -118,11 +122,12 @@ pub(crate) fn parse() -> Result<Command, Box<dyn Error>> {
             Arg::Long("workload") => {
                 scenario.workload = workloads::named(&args.value()?.string()?)?;
             }
-            Arg::Long("connections") => scenario.connections = args.value()?.parse()?,
+            Arg::Long("connections") => connections = Some(args.value()?.parse()?),
             Arg::Long("size") => size = Some(args.value()?.parse()?),
             Arg::Long("rounds") => rounds = args.value()?.parse()?,
             Arg::Long("seconds") => scenario.seconds = args.value()?.parse()?,
             Arg::Long("only") => only = Some(args.value()?.string()?),
+            Arg::Long("pipeline") => scenario.pipeline = args.value()?.parse()?,
             Arg::Long("depth") => scenario.depth = args.value()?.parse()?,
             Arg::Long("file-size") => place.len = args.value()?.parse()?,
             Arg::Long("files") => place.dir = args.value()?.into(),
@@ -130,10 +135,17 @@ pub(crate) fn parse() -> Result<Command, Box<dyn Error>> {
             other => return Err(other.unexpected().into()),
         }
     }
+    scenario.connections = connections.unwrap_or(scenario.workload.connections);
     scenario.size = size.unwrap_or(scenario.workload.size);
-    let numbers = [scenario.connections, scenario.size, scenario.depth, rounds];
+    let numbers = [
+        scenario.connections,
+        scenario.size,
+        scenario.pipeline,
+        scenario.depth,
+        rounds,
+    ];
     if numbers.contains(&0) {
-        return Err("connections, size, depth and rounds are at least 1".into());
+        return Err("connections, size, pipeline, depth and rounds are at least 1".into());
     }
     if Duration::try_from_secs_f64(scenario.seconds)?.is_zero() {
         return Err("seconds is more than 0".into());

@@ -44,7 +44,7 @@ impl Measure {
     }
 }
 
-const HEADER: [&str; 9] = [
+const HEADER: [&str; 10] = [
     "contender",
     "requests/s",
     "CPU/request",
@@ -52,7 +52,8 @@ const HEADER: [&str; 9] = [
     "p50",
     "p99",
     "p99.9",
-    "CPU to ring's",
+    "to ring's",
+    "calls",
     "preempted",
 ];
 
@@ -104,7 +105,7 @@ pub(crate) fn print(options: &Options, outcome: &Outcome) {
     }
 }
 
-fn row(name: &str, index: usize, options: &Options, outcome: &Outcome) -> Option<[String; 9]> {
+fn row(name: &str, index: usize, options: &Options, outcome: &Outcome) -> Option<[String; 10]> {
     let of = |figure: fn(&Measure) -> f64| {
         Spread::of(outcome.measures[index].iter().flatten().map(figure)).map(|s| s.median)
     };
@@ -125,18 +126,26 @@ fn row(name: &str, index: usize, options: &Options, outcome: &Outcome) -> Option
         ratio(index, options, outcome).map_or("-".to_owned(), |r| {
             format!("{:.3} ({:.3}-{:.3})", r.median, r.min, r.max)
         }),
+        Spread::of(
+            outcome.measures[index]
+                .iter()
+                .flatten()
+                .filter_map(|m| m.system_calls),
+        )
+        .map_or("-".to_owned(), |calls| format!("{:.2}", calls.median)),
         preempted.to_string(),
     ])
 }
 
-/// CPU time per request as a multiple of the baseline's in the same round.
+/// What a request costs as a multiple of the baseline's in the same round.
 fn ratio(index: usize, options: &Options, outcome: &Outcome) -> Option<Spread> {
     let baseline = options.contenders.iter().position(|c| c.name == BASELINE)?;
     let rounds = outcome.measures[index]
         .iter()
         .zip(&outcome.measures[baseline]);
     Spread::of(rounds.filter_map(|(ours, baseline)| {
-        Some(ours.as_ref()?.cpu_us_per_request() / baseline.as_ref()?.cpu_us_per_request())
+        let cost = |measure| options.scenario.workload.cost_ns(measure);
+        Some(cost(ours.as_ref()?) / cost(baseline.as_ref()?))
     }))
 }
 
@@ -150,7 +159,7 @@ pub(crate) fn write_json(path: &Path, options: &Options, outcome: &Outcome) -> i
             json!({
                 "name": contender.name,
                 "rounds": rounds,
-                "cpu_to_baseline": ratio.map(|r| json!({ "median": r.median, "min": r.min, "max": r.max })),
+                "cost_to_baseline": ratio.map(|r| json!({ "median": r.median, "min": r.min, "max": r.max })),
             })
         })
         .collect();

@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::contenders::{Contender, Job};
 use crate::options::{Options, Scenario};
 use crate::roles::Role;
-use crate::workloads::{Kind, Measure, Plan};
+use crate::workloads::{Cost, Kind, Measure, Plan};
 use crate::works::{Files, Place, Work};
 
 /// Bytes of a connection's buffer on the server, unless its messages are larger.
@@ -96,6 +96,15 @@ impl Track {
         }
     }
 
+    /// A ping's both ends are on one core.
+    pub(crate) fn core_of_load(&self, scenario: &Scenario) -> Option<usize> {
+        let (server, load) = self.cores?;
+        Some(match scenario.workload.cost {
+            Cost::RoundTrip => server,
+            Cost::Cpu => load,
+        })
+    }
+
     fn measure_served(
         &self,
         scenario: &Scenario,
@@ -121,15 +130,16 @@ impl Track {
             server_pid: server.id(),
             connections: scenario.connections,
             size: scenario.size,
+            pipeline: scenario.pipeline,
             warm_up,
             window,
         };
         let load = Role::Load {
             workload,
             plan,
-            core: self.cores.map(|(_, load)| load),
+            core: self.core_of_load(scenario),
         };
-        finished(&load, warm_up + window)
+        finished(&load, warm_up + window + warm_up)
     }
 
     fn measure_alone(

@@ -2,18 +2,24 @@
 
 use std::io;
 
-use runtime::{Builder, DriverKind};
+use runtime::{Builder, DriverKind, Runtime};
 
-use super::{Contender, Job, Service, annulet};
+use super::annulet::{echo, http, once, serve, sink, source};
+use super::{Contender, Service};
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "annulet-poll",
     about: "the same as annulet, on its ring in user space",
-    services: &[(Service::Echo, echo)],
+    services: &[
+        (Service::Echo, |job| serve(runtime()?, job, echo)),
+        (Service::Sink, |job| serve(runtime()?, job, sink)),
+        (Service::Source, |job| serve(runtime()?, job, source)),
+        (Service::Once, |job| serve(runtime()?, job, once)),
+        (Service::Http, |job| serve(runtime()?, job, http)),
+    ],
     works: &[],
 };
 
-fn echo(job: &Job) -> io::Result<()> {
-    let runtime = Builder::new().driver(DriverKind::Poll).build()?;
-    annulet::serve(runtime, job)
+fn runtime() -> io::Result<Runtime> {
+    Builder::new().driver(DriverKind::Poll).build()
 }

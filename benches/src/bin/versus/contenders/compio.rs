@@ -1,32 +1,51 @@
 //! Compio on io_uring: a task a connection, buffers moved in and out.
 //!
 //! `compio` has its makers' defaults: no set-up flags, 1024 entries. `compio-tuned` has the options of its
-//! `ProactorBuilder` that suit one thread best.
+//! `ProactorBuilder` that suit one thread best. HTTP goes by way of `cyper-core`, its makers' stream for hyper.
 
 use std::io;
 
 use compio::BufResult;
 use compio::driver::ProactorBuilder;
+use compio::io::compat::AsyncStream;
 use compio::io::{AsyncRead, AsyncWriteExt};
 use compio::net::{TcpListener, TcpStream};
 use compio::runtime::RuntimeBuilder;
+use cyper_core::HyperStream;
 use rustix::net::SocketFlags;
 
-use super::{Contender, Job, Service};
+use super::services::{Blocks, CHUNKS_A_BLOCK, pattern};
+use super::{Contender, Job, Service, hello};
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "compio",
     about: "compio's TcpStream, with its defaults",
-    services: &[(Service::Echo, |job| serve(&ProactorBuilder::new(), job))],
+    services: &[
+        (Service::Echo, |job| serve(plain(), job, echo)),
+        (Service::Sink, |job| serve(plain(), job, sink)),
+        (Service::Source, |job| serve(plain(), job, source)),
+        (Service::Once, |job| serve(plain(), job, once)),
+        (Service::Http, |job| serve(plain(), job, http)),
+    ],
     works: &[],
 };
 
 pub(super) const TUNED: Contender = Contender {
     name: "compio-tuned",
     about: "compio, its ring set up with SINGLE_ISSUER, DEFER_TASKRUN and TASKRUN_FLAG",
-    services: &[(Service::Echo, |job| serve(&tuned(), job))],
+    services: &[
+        (Service::Echo, |job| serve(tuned(), job, echo)),
+        (Service::Sink, |job| serve(tuned(), job, sink)),
+        (Service::Source, |job| serve(tuned(), job, source)),
+        (Service::Once, |job| serve(tuned(), job, once)),
+        (Service::Http, |job| serve(tuned(), job, http)),
+    ],
     works: &[],
 };
+
+fn plain() -> ProactorBuilder {
+    ProactorBuilder::new()
+}
 
 fn tuned() -> ProactorBuilder {
     let mut builder = ProactorBuilder::new();
@@ -37,17 +56,22 @@ fn tuned() -> ProactorBuilder {
     builder
 }
 
-fn serve(proactor: &ProactorBuilder, job: &Job) -> io::Result<()> {
+fn serve<F>(
+    proactor: ProactorBuilder,
+    job: &Job,
+    handle: fn(TcpStream, usize) -> F,
+) -> io::Result<()>
+where
+    F: Future<Output = io::Result<()>> + 'static,
+{
     let listener = job.listen(SocketFlags::empty())?;
-    let runtime = RuntimeBuilder::new()
-        .with_proactor(proactor.clone())
-        .build()?;
+    let runtime = RuntimeBuilder::new().with_proactor(proactor).build()?;
     runtime.block_on(async {
         let listener = TcpListener::from_std(listener.into())?;
         loop {
             let (stream, _) = listener.accept().await?;
             stream.set_nodelay(true)?;
-            compio::runtime::spawn(echo(stream, job.buffer)).detach();
+            compio::runtime::spawn(handle(stream, job.buffer)).detach();
         }
     })
 }
@@ -64,4 +88,47 @@ async fn echo(mut stream: TcpStream, size: usize) -> io::Result<()> {
         filled.clear();
         buf = filled;
     }
+}
+
+async fn sink(mut stream: TcpStream, size: usize) -> io::Result<()> {
+    let mut blocks = Blocks::default();
+    let mut buf = Vec::with_capacity(size);
+    loop {
+        let BufResult(read, mut filled) = stream.read(buf).await;
+        if read? == 0 {
+            return Ok(());
+        }
+        if let Some(last) = blocks.push(&filled) {
+            stream.write_all([last]).await.0?;
+        }
+        filled.clear();
+        buf = filled;
+    }
+}
+
+async fn source(mut stream: TcpStream, size: usize) -> io::Result<()> {
+    let mut asked = Vec::with_capacity(size);
+    loop {
+        let BufResult(read, mut filled) = stream.read(asked).await;
+        let blocks = read?;
+        if blocks == 0 {
+            return Ok(());
+        }
+        for _ in 0..blocks * CHUNKS_A_BLOCK {
+            stream.write_all(pattern()).await.0?;
+        }
+        filled.clear();
+        asked = filled;
+    }
+}
+
+async fn once(mut stream: TcpStream, size: usize) -> io::Result<()> {
+    let BufResult(read, filled) = stream.read(Vec::with_capacity(size)).await;
+    read?;
+    stream.write_all(filled).await.0
+}
+
+async fn http(stream: TcpStream, size: usize) -> io::Result<()> {
+    let stream = AsyncStream::with_capacity(size, stream);
+    hello::serve(HyperStream::new_plain(Box::pin(stream))).await
 }

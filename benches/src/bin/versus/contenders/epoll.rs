@@ -8,12 +8,19 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, SendFlags, SocketFlags, accept_with, recv, send, sockopt};
 
+use super::answers::Answers;
 use super::{Contender, Job, Service};
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "epoll",
     about: "a loop over epoll by hand, edge-triggered",
-    services: &[(Service::Echo, echo)],
+    services: &[
+        (Service::Echo, |job| serve(job, Service::Echo)),
+        (Service::Sink, |job| serve(job, Service::Sink)),
+        (Service::Source, |job| serve(job, Service::Source)),
+        (Service::Once, |job| serve(job, Service::Once)),
+        (Service::Http, |job| serve(job, Service::Http)),
+    ],
     works: &[],
 };
 
@@ -23,43 +30,42 @@ const ACCEPT: u64 = u64::MAX;
 struct Connection {
     socket: OwnedFd,
     buf: Box<[u8]>,
-    /// What of `buf` is to be sent.
-    from: usize,
-    to: usize,
+    answers: Answers,
 }
 
 impl Connection {
-    /// Echoes until the socket has, or takes, no more; `false`: the connection has ended.
+    /// Answers until the socket has, or takes, no more; `false`: the connection has ended.
     ///
     /// A read of less than there was room for has emptied the socket, and the next bytes are an edge; unless the peer is
     /// `ending`, which was one.
     fn advance(&mut self, ending: bool) -> bool {
         let mut empty = false;
         loop {
-            while self.from < self.to {
-                match send(
-                    &self.socket,
-                    &self.buf[self.from..self.to],
-                    SendFlags::NOSIGNAL,
-                ) {
-                    Ok(n) => self.from += n,
+            while self.answers.is_sending() {
+                let rest = self.answers.rest(&self.buf);
+                match send(&self.socket, rest, SendFlags::NOSIGNAL) {
+                    Ok(n) => self.answers.sent(n),
                     Err(errno) => return errno == Errno::AGAIN,
                 }
+            }
+            if self.answers.is_over() {
+                return false;
             }
             if empty && !ending {
                 return true;
             }
-            match recv(&self.socket, &mut self.buf[..], RecvFlags::empty()) {
+            let n = match recv(&self.socket, &mut self.buf[..], RecvFlags::empty()) {
                 Ok((_, 0)) => return false,
-                Ok((_, n)) => (self.from, self.to) = (0, n),
+                Ok((_, n)) => n,
                 Err(errno) => return errno == Errno::AGAIN,
-            }
-            empty = self.to < self.buf.len();
+            };
+            self.answers.receive(&self.buf[..n]);
+            empty = n < self.buf.len();
         }
     }
 }
 
-fn echo(job: &Job) -> io::Result<()> {
+fn serve(job: &Job, service: Service) -> io::Result<()> {
     let listener = job.listen(SocketFlags::NONBLOCK)?;
     let poller = epoll::create(CreateFlags::CLOEXEC)?;
     epoll::add(
@@ -69,6 +75,7 @@ fn echo(job: &Job) -> io::Result<()> {
         EventFlags::IN,
     )?;
     let mut connections: Vec<Option<Connection>> = Vec::new();
+    let mut free = Vec::new();
     let mut events = Vec::with_capacity(1024);
     loop {
         events.clear();
@@ -77,13 +84,20 @@ fn echo(job: &Job) -> io::Result<()> {
             // Copies: the kernel's layout is packed.
             let (flags, data) = (event.flags, event.data.u64());
             if data == ACCEPT {
-                accept(job, &listener, &poller, &mut connections)?;
+                let index = free.pop().unwrap_or_else(|| {
+                    connections.push(None);
+                    connections.len() - 1
+                });
+                let connection = accept(job, service, &listener, &poller, index)?;
+                connections[index] = Some(connection);
                 continue;
             }
             let ending = flags.intersects(EventFlags::RDHUP | EventFlags::HUP);
-            let connection = &mut connections[data as usize];
+            let index = data as usize;
+            let connection = &mut connections[index];
             if connection.as_mut().is_some_and(|c| !c.advance(ending)) {
                 *connection = None;
+                free.push(index);
             }
         }
     }
@@ -91,28 +105,18 @@ fn echo(job: &Job) -> io::Result<()> {
 
 fn accept(
     job: &Job,
+    service: Service,
     listener: &OwnedFd,
     poller: &OwnedFd,
-    connections: &mut Vec<Option<Connection>>,
-) -> io::Result<()> {
+    index: usize,
+) -> io::Result<Connection> {
     let socket = accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
     sockopt::set_tcp_nodelay(&socket, true)?;
-    let free = connections
-        .iter()
-        .position(Option::is_none)
-        .unwrap_or(connections.len());
     let wanted = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
-    epoll::add(poller, &socket, EventData::new_u64(free as u64), wanted)?;
-    let connection = Connection {
+    epoll::add(poller, &socket, EventData::new_u64(index as u64), wanted)?;
+    Ok(Connection {
         socket,
         buf: vec![0; job.buffer].into(),
-        from: 0,
-        to: 0,
-    };
-    if free == connections.len() {
-        connections.push(Some(connection));
-    } else {
-        connections[free] = Some(connection);
-    }
-    Ok(())
+        answers: Answers::new(service),
+    })
 }

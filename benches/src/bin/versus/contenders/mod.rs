@@ -4,16 +4,21 @@
 //! line in [`ALL`].
 
 mod annulet;
+mod annulet_hyper;
 mod annulet_poll;
+mod answers;
 #[cfg(feature = "peers")]
 mod compio;
 mod epoll;
 #[cfg(feature = "peers")]
 mod glommio;
+mod hello;
 #[cfg(feature = "peers")]
 mod monoio;
 mod pread;
 mod ring;
+mod ring_pool;
+pub(crate) mod services;
 mod tokio;
 #[cfg(feature = "peers")]
 mod tokio_uring;
@@ -46,6 +51,7 @@ pub(crate) static ALL: &[Contender] = &[
     #[cfg(feature = "peers")]
     tokio_uring::CONTENDER,
     ring::CONTENDER,
+    ring_pool::CONTENDER,
     epoll::CONTENDER,
     pread::CONTENDER,
 ];
@@ -70,6 +76,14 @@ pub(crate) type Serve = fn(&Job) -> io::Result<()>;
 pub(crate) enum Service {
     /// Accepts connections, with `TCP_NODELAY`, and on each sends back what it reads, read by read, until the end.
     Echo,
+    /// As long as a connection lasts, reads, and answers each [`BLOCK`](services::BLOCK) received with its last byte.
+    Sink,
+    /// For every byte it reads, sends a [`BLOCK`](services::BLOCK) of [`pattern`](services::pattern), a chunk a write.
+    Source,
+    /// Reads once, sends that back, closes the connection.
+    Once,
+    /// HTTP/1.1: answers every request with [`BODY`](services::BODY).
+    Http,
 }
 
 /// What a server is told.

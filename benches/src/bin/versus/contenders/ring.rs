@@ -11,13 +11,20 @@ use io_uring::squeue::Entry;
 use io_uring::{IoUring, SubmissionQueue, Submitter, cqueue, opcode, types};
 use rustix::net::{SendFlags, SocketFlags, sockopt};
 
+use super::answers::Answers;
 use super::{Contender, Job, Service};
 use crate::works;
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "ring",
     about: "a loop over io_uring by hand: the baseline",
-    services: &[(Service::Echo, echo)],
+    services: &[
+        (Service::Echo, |job| serve(job, Service::Echo)),
+        (Service::Sink, |job| serve(job, Service::Sink)),
+        (Service::Source, |job| serve(job, Service::Source)),
+        (Service::Once, |job| serve(job, Service::Once)),
+        (Service::Http, |job| serve(job, Service::Http)),
+    ],
     works: works::ring::WORKS,
 };
 
@@ -25,7 +32,7 @@ pub(super) const CONTENDER: Contender = Contender {
 const ENTRIES: u32 = 256;
 const COMPLETIONS: u32 = 4096;
 
-const NOSIGNAL: i32 = SendFlags::NOSIGNAL.bits().cast_signed();
+pub(super) const NOSIGNAL: i32 = SendFlags::NOSIGNAL.bits().cast_signed();
 
 /// `user_data` of the accept; connections have their index.
 const ACCEPT: u64 = u64::MAX;
@@ -34,14 +41,12 @@ struct Connection {
     socket: OwnedFd,
     /// Its heap block does not move; the kernel has it while an entry of this connection's is in flight.
     buf: Box<[u8]>,
-    /// What of `buf` is to be sent: empty while receiving.
-    from: usize,
-    to: usize,
+    /// Nothing to be sent while receiving.
+    answers: Answers,
 }
 
 impl Connection {
     fn receive(&mut self, index: usize) -> Entry {
-        (self.from, self.to) = (0, 0);
         let len = self.buf.len() as u32;
         opcode::Recv::new(
             types::Fd(self.socket.as_raw_fd()),
@@ -53,7 +58,7 @@ impl Connection {
     }
 
     fn send(&self, index: usize) -> Entry {
-        let rest = &self.buf[self.from..self.to];
+        let rest = self.answers.rest(&self.buf);
         let len = rest.len() as u32;
         opcode::Send::new(types::Fd(self.socket.as_raw_fd()), rest.as_ptr(), len)
             .flags(NOSIGNAL)
@@ -64,38 +69,33 @@ impl Connection {
     /// What follows a completion; none: the connection has ended.
     fn advance(&mut self, index: usize, result: i32) -> Option<Entry> {
         let n = usize::try_from(result).ok()?;
-        if self.from < self.to {
-            self.from += n;
+        if self.answers.is_sending() {
+            self.answers.sent(n);
+        } else if n == 0 {
+            return None;
         } else {
-            self.to = n;
-            if n == 0 {
-                return None;
-            }
+            self.answers.receive(&self.buf[..n]);
         }
-        Some(if self.from < self.to {
-            self.send(index)
+        if self.answers.is_sending() {
+            Some(self.send(index))
+        } else if self.answers.is_over() {
+            None
         } else {
-            self.receive(index)
-        })
+            Some(self.receive(index))
+        }
     }
 }
 
-fn echo(job: &Job) -> io::Result<()> {
+fn serve(job: &Job, service: Service) -> io::Result<()> {
     let listener = job.listen(SocketFlags::empty())?;
-    let mut ring: IoUring = IoUring::builder()
-        .setup_single_issuer()
-        .setup_defer_taskrun()
-        .setup_taskrun_flag()
-        .setup_submit_all()
-        .setup_no_sqarray()
-        .setup_cqsize(COMPLETIONS)
-        .build(ENTRIES)?;
+    let mut ring = ring()?;
     let (mut submitter, mut queue, mut completions) = ring.split();
     submitter.register_ring_fd()?;
 
     let accept = opcode::AcceptMulti::new(types::Fd(listener.as_raw_fd())).build();
     let accept = accept.user_data(ACCEPT);
-    stage(&submitter, &mut queue, &accept)?;
+    // SAFETY: it points at nothing.
+    unsafe { stage(&submitter, &mut queue, &accept)? };
 
     let mut connections: Vec<Option<Connection>> = Vec::new();
     let mut free: Vec<usize> = Vec::new();
@@ -109,9 +109,10 @@ fn echo(job: &Job) -> io::Result<()> {
             let result = completion.result();
             let next = if completion.user_data() == ACCEPT {
                 if !cqueue::more(completion.flags()) {
-                    stage(&submitter, &mut queue, &accept)?;
+                    // SAFETY: it points at nothing.
+                    unsafe { stage(&submitter, &mut queue, &accept)? };
                 }
-                let connection = connect(result, job)?;
+                let connection = connect(result, job, service)?;
                 let index = free.pop().unwrap_or_else(|| {
                     connections.push(None);
                     connections.len() - 1
@@ -129,13 +130,27 @@ fn echo(job: &Job) -> io::Result<()> {
                 next
             };
             if let Some(entry) = next {
-                stage(&submitter, &mut queue, &entry)?;
+                // SAFETY: it points at a connection's buffer, which stays until the entry's completion: a connection has one
+                // entry in flight and is dropped as it completes; or at what stays for ever. Nobody borrows it meanwhile.
+                unsafe { stage(&submitter, &mut queue, &entry)? };
             }
         }
     }
 }
 
-fn connect(result: i32, job: &Job) -> io::Result<Connection> {
+/// With the flags that suit one thread best.
+pub(super) fn ring() -> io::Result<IoUring> {
+    IoUring::builder()
+        .setup_single_issuer()
+        .setup_defer_taskrun()
+        .setup_taskrun_flag()
+        .setup_submit_all()
+        .setup_no_sqarray()
+        .setup_cqsize(COMPLETIONS)
+        .build(ENTRIES)
+}
+
+fn connect(result: i32, job: &Job, service: Service) -> io::Result<Connection> {
     if result < 0 {
         return Err(io::Error::from_raw_os_error(-result));
     }
@@ -145,18 +160,19 @@ fn connect(result: i32, job: &Job) -> io::Result<Connection> {
     Ok(Connection {
         socket,
         buf: vec![0; job.buffer].into(),
-        from: 0,
-        to: 0,
+        answers: Answers::new(service),
     })
 }
 
-fn stage(
+/// # Safety
+///
+/// What the entry points at must stay, and be nobody else's, until its completion.
+pub(super) unsafe fn stage(
     submitter: &Submitter<'_>,
     queue: &mut SubmissionQueue<'_>,
     entry: &Entry,
 ) -> io::Result<()> {
-    // SAFETY: it points at a connection's buffer (or at nothing), which stays until the entry's completion: a connection
-    // has one entry in flight and is dropped as it completes; its slice is borrowed by nobody meanwhile.
+    // SAFETY: as the caller says.
     while unsafe { queue.push(entry) }.is_err() {
         queue.sync();
         submitter.submit()?;

@@ -1,5 +1,5 @@
 //! Tokio-uring with its defaults (a ring of 256 entries watched by tokio's epoll): a task a connection, buffers moved in
-//! and out.
+//! and out. It has no HTTP: nothing shows its streams to hyper.
 
 use std::io;
 
@@ -7,16 +7,25 @@ use rustix::net::SocketFlags;
 use tokio_uring::buf::BoundedBuf;
 use tokio_uring::net::{TcpListener, TcpStream};
 
+use super::services::{Blocks, CHUNKS_A_BLOCK, pattern};
 use super::{Contender, Job, Service};
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "tokio-uring",
     about: "tokio-uring's TcpStream, with its defaults",
-    services: &[(Service::Echo, serve)],
+    services: &[
+        (Service::Echo, |job| serve(job, echo)),
+        (Service::Sink, |job| serve(job, sink)),
+        (Service::Source, |job| serve(job, source)),
+        (Service::Once, |job| serve(job, once)),
+    ],
     works: &[],
 };
 
-fn serve(job: &Job) -> io::Result<()> {
+fn serve<F>(job: &Job, handle: fn(TcpStream, usize) -> F) -> io::Result<()>
+where
+    F: Future<Output = io::Result<()>> + 'static,
+{
     let listener = job.listen(SocketFlags::empty())?;
     let size = job.buffer;
     tokio_uring::start(async move {
@@ -24,7 +33,7 @@ fn serve(job: &Job) -> io::Result<()> {
         loop {
             let (stream, _) = listener.accept().await?;
             stream.set_nodelay(true)?;
-            tokio_uring::spawn(echo(stream, size));
+            tokio_uring::spawn(handle(stream, size));
         }
     })
 }
@@ -41,4 +50,41 @@ async fn echo(stream: TcpStream, size: usize) -> io::Result<()> {
         sent?;
         buf = rest.into_inner();
     }
+}
+
+async fn sink(stream: TcpStream, size: usize) -> io::Result<()> {
+    let mut blocks = Blocks::default();
+    let mut buf = vec![0; size];
+    loop {
+        let (read, filled) = stream.read(buf).await;
+        let n = read?;
+        if n == 0 {
+            return Ok(());
+        }
+        if let Some(last) = blocks.push(&filled[..n]) {
+            stream.write_all(vec![last]).await.0?;
+        }
+        buf = filled;
+    }
+}
+
+async fn source(stream: TcpStream, size: usize) -> io::Result<()> {
+    let mut asked = vec![0; size];
+    loop {
+        let (read, filled) = stream.read(asked).await;
+        let blocks = read?;
+        if blocks == 0 {
+            return Ok(());
+        }
+        for _ in 0..blocks * CHUNKS_A_BLOCK {
+            stream.write_all(pattern()).await.0?;
+        }
+        asked = filled;
+    }
+}
+
+async fn once(stream: TcpStream, size: usize) -> io::Result<()> {
+    let (read, filled) = stream.read(vec![0; size]).await;
+    let n = read?;
+    stream.write_all(filled.slice(..n)).await.0
 }

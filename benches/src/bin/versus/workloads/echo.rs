@@ -1,4 +1,5 @@
-//! Ping-pong: every connection sends a message, awaits all of it back, sends the next.
+//! Ping-pong: every connection sends a message, awaits all of it back, sends the next; with `--pipeline`, it has so many
+//! on their way at a time.
 //!
 //! No two messages are alike, and every byte that comes back is compared.
 //!
@@ -7,178 +8,171 @@
 //! numbers of connections before believing a ratio.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::net::TcpStream;
+use std::time::Instant;
 
-use hdrhistogram::Histogram;
-use rustix::buffer::spare_capacity;
-use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
-
-use super::{Kind, Meter, Plan, Workload};
+use super::crowd::{Client, Crowd, Lap, receive, send, wrong};
+use super::{Cost, Kind, Meter, Plan, Workload};
 use crate::contenders::Service;
 
 pub(super) const WORKLOAD: Workload = Workload {
     name: "echo",
     about: "ping-pong of --size bytes on each of --connections",
+    connections: 64,
     size: 64,
     kind: Kind::Served {
         service: Service::Echo,
         load,
     },
+    cost: Cost::Cpu,
 };
 
 fn load(plan: &Plan, meter: &mut Meter) -> io::Result<()> {
-    let mut crowd = Crowd::connect(plan)?;
-    crowd.lap(plan.warm_up, &mut super::latencies())?;
-    meter.measure(|latencies| crowd.lap(plan.window, latencies))
+    let mut crowd = Crowd::connect(plan, |index| Messages::new(index, plan.size, plan.pipeline))?;
+    meter.run(plan, |duration, latencies| crowd.lap(duration, latencies))
 }
 
-/// All connections.
-struct Crowd {
-    poller: rustix::fd::OwnedFd,
-    connections: Vec<Connection>,
-    scratch: Vec<u8>,
-}
-
-struct Connection {
-    socket: TcpStream,
-    message: Box<[u8]>,
-    /// Where the sequence of its messages has got to.
+/// A connection's messages. Positions count bytes from its beginning.
+struct Messages {
+    /// The messages on their way, each at its position modulo the length.
+    bytes: Box<[u8]>,
+    since: Box<[Instant]>,
+    size: usize,
+    /// Where the sequence of words has got to.
     state: u64,
-    sent: usize,
-    received: usize,
-    since: Instant,
-    /// It sends no more.
-    idle: bool,
+    /// Up to where messages were made, sent, and received again.
+    made: u64,
+    sent: u64,
+    received: u64,
 }
 
-impl Crowd {
-    fn connect(plan: &Plan) -> io::Result<Crowd> {
-        let poller = epoll::create(CreateFlags::CLOEXEC)?;
-        let connections = (0..plan.connections)
-            .map(|index| Connection::new(plan.server, plan.size, index as u64 + 1))
-            .collect::<io::Result<Vec<_>>>()?;
-        let wanted = EventFlags::IN | EventFlags::OUT | EventFlags::ET;
-        for (index, connection) in connections.iter().enumerate() {
-            epoll::add(
-                &poller,
-                &connection.socket,
-                EventData::new_u64(index as u64),
-                wanted,
-            )?;
-        }
-        let scratch = vec![0; plan.size.clamp(4096, 256 * 1024)];
-        Ok(Crowd {
-            poller,
-            connections,
-            scratch,
-        })
-    }
-
-    /// Sends on all connections for so long; returns when all that was sent has come back.
-    fn lap(&mut self, duration: Duration, latencies: &mut Histogram<u64>) -> io::Result<()> {
-        let start = Instant::now();
-        let mut busy = self.connections.len();
-        for connection in &mut self.connections {
-            connection.next_message(Instant::now());
-            connection.send()?;
-        }
-        let mut events = Vec::with_capacity(1024);
-        while busy > 0 {
-            events.clear();
-            epoll::wait(&self.poller, spare_capacity(&mut events), None)?;
-            for event in &events {
-                let connection = &mut self.connections[event.data.u64() as usize];
-                if connection.idle {
-                    continue;
-                }
-                connection.send()?;
-                if !connection.receive(&mut self.scratch)? {
-                    continue;
-                }
-                let now = Instant::now();
-                let latency = now.duration_since(connection.since);
-                latencies.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
-                if now.duration_since(start) < duration {
-                    connection.next_message(now);
-                    connection.send()?;
-                } else {
-                    connection.idle = true;
-                    busy -= 1;
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Connection {
-    fn new(server: SocketAddr, size: usize, seed: u64) -> io::Result<Connection> {
-        let socket = TcpStream::connect(server)?;
-        socket.set_nodelay(true)?;
-        socket.set_nonblocking(true)?;
-        Ok(Connection {
-            socket,
-            message: vec![0; size].into(),
-            state: seed << 32,
+impl Messages {
+    fn new(index: usize, size: usize, pipeline: usize) -> Messages {
+        Messages {
+            bytes: vec![0; size * pipeline].into(),
+            since: vec![Instant::now(); pipeline].into(),
+            size,
+            state: (index as u64 + 1) << 32,
+            made: 0,
             sent: 0,
             received: 0,
-            since: Instant::now(),
-            idle: true,
-        })
+        }
     }
 
-    fn next_message(&mut self, now: Instant) {
-        for chunk in self.message.chunks_mut(8) {
+    fn place(&self, position: u64) -> usize {
+        (position % self.bytes.len() as u64) as usize
+    }
+
+    fn make(&mut self, now: Instant) {
+        let from = self.place(self.made);
+        for chunk in self.bytes[from..from + self.size].chunks_mut(8) {
             self.state = self.state.wrapping_add(1);
             // An odd factor: different states, different chunks.
             let mixed = self.state.wrapping_mul(0x9e37_79b9_7f4a_7c15);
             chunk.copy_from_slice(&mixed.to_le_bytes()[..chunk.len()]);
         }
-        (self.sent, self.received) = (0, 0);
-        self.since = now;
-        self.idle = false;
+        self.since[from / self.size] = now;
+        self.made += self.size as u64;
     }
 
-    fn send(&mut self) -> io::Result<()> {
-        while self.sent < self.message.len() {
-            match send(
-                &self.socket,
-                &self.message[self.sent..],
-                SendFlags::NOSIGNAL,
-            ) {
-                Ok(n) => self.sent += n,
-                Err(Errno::AGAIN) => return Ok(()),
-                Err(errno) => return Err(errno.into()),
+    fn send(&mut self, socket: &TcpStream) -> io::Result<()> {
+        while self.sent < self.made {
+            let from = self.place(self.sent);
+            let left = (self.made - self.sent) as usize;
+            let now = left.min(self.bytes.len() - from);
+            let sent = send(socket, &self.bytes[from..from + now])?;
+            self.sent += sent as u64;
+            if sent < now {
+                break;
             }
         }
         Ok(())
     }
 
-    /// Takes what has come back; `true`: that was the last of the message.
-    fn receive(&mut self, scratch: &mut [u8]) -> io::Result<bool> {
-        loop {
-            let n = match recv(&self.socket, &mut *scratch, RecvFlags::empty()) {
-                Ok((_, n)) => n,
-                Err(Errno::AGAIN) => return Ok(false),
-                Err(errno) => return Err(errno.into()),
-            };
-            if n == 0 {
-                return Err(io::Error::other("the server ended a connection"));
-            }
-            if self.message[..self.sent].get(self.received..self.received + n)
-                != Some(&scratch[..n])
-            {
-                return Err(io::Error::other(
-                    "the server sent back other bytes than it got",
-                ));
-            }
-            self.received += n;
-            if self.received == self.message.len() {
-                return Ok(true);
-            }
+    /// Compares what came back; `true`: it is what was sent.
+    fn take(&mut self, mut back: &[u8]) -> bool {
+        if back.len() as u64 > self.sent - self.received {
+            return false;
         }
+        while !back.is_empty() {
+            let from = self.place(self.received);
+            let (now, later) = back.split_at(back.len().min(self.bytes.len() - from));
+            if self.bytes[from..from + now.len()] != *now {
+                return false;
+            }
+            self.received += now.len() as u64;
+            back = later;
+        }
+        true
+    }
+}
+
+impl Client for Messages {
+    fn begin(&mut self, socket: &TcpStream) -> io::Result<()> {
+        let now = Instant::now();
+        while self.made - self.received < self.bytes.len() as u64 {
+            self.make(now);
+        }
+        self.send(socket)
+    }
+
+    fn go_on(
+        &mut self,
+        socket: &TcpStream,
+        scratch: &mut [u8],
+        lap: &mut Lap<'_>,
+    ) -> io::Result<()> {
+        self.send(socket)?;
+        while self.received < self.sent {
+            let Some(back) = receive(socket, scratch)? else {
+                break;
+            };
+            let size = self.size as u64;
+            let before = self.received / size;
+            if !self.take(back) {
+                return Err(wrong());
+            }
+            if before == self.received / size {
+                continue;
+            }
+            let now = Instant::now();
+            for message in before..self.received / size {
+                let since = self.since[self.place(message * size) / self.size];
+                if lap.answered(since, now) {
+                    self.make(now);
+                }
+            }
+            self.send(socket)?;
+        }
+        Ok(())
+    }
+
+    fn is_idle(&self) -> bool {
+        self.received == self.made
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_message_is_like_the_one_before_and_only_the_same_bytes_are_taken() {
+        let mut messages = Messages::new(0, 10, 2);
+        messages.make(Instant::now());
+        messages.make(Instant::now());
+        messages.sent = 15;
+        let sent = messages.bytes.to_vec();
+        assert_ne!(sent[..10], sent[10..]);
+        let mut wrong = sent[..4].to_vec();
+        wrong[3] ^= 1;
+        assert!(!messages.take(&wrong));
+        assert!(messages.take(&sent[..12]));
+        assert!(!messages.take(&sent[12..16]), "not sent yet");
+        messages.make(Instant::now());
+        messages.sent = 30;
+        let round = [&sent[12..], &messages.bytes[..10]].concat();
+        assert!(messages.take(&round));
+        assert!(messages.is_idle());
     }
 }

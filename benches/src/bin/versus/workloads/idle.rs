@@ -7,17 +7,19 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use super::{Kind, Meter, Plan, Workload};
+use super::{Cost, Kind, Meter, Plan, Workload};
 use crate::contenders::Service;
 
 pub(super) const WORKLOAD: Workload = Workload {
     name: "idle",
     about: "memory of a server whose --connections say nothing",
+    connections: 10000,
     size: 64,
     kind: Kind::Served {
         service: Service::Echo,
         load,
     },
+    cost: Cost::Cpu,
 };
 
 /// So many connections between two looks whether the server keeps up: fewer than the 128 that some let wait to be accepted.

@@ -4,8 +4,13 @@
 //! servers know nothing of it. To add one: a file with a `WORKLOAD`, its line in [`ALL`]; and where no [`Service`] fits, a
 //! new one with a function in each contender. The others are [`works`](crate::works).
 
+mod churn;
+mod crowd;
 mod echo;
+mod http;
 mod idle;
+mod ping;
+mod stream;
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,6 +19,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use crate::calls::Calls;
 use crate::contenders::Service;
 use crate::cpu::Usage;
 use crate::works::{self, Work};
@@ -21,6 +27,11 @@ use crate::works::{self, Work};
 /// All of them; the first is the default.
 pub(crate) static ALL: &[Workload] = &[
     echo::WORKLOAD,
+    ping::WORKLOAD,
+    stream::UPLOAD,
+    stream::DOWNLOAD,
+    churn::WORKLOAD,
+    http::WORKLOAD,
     idle::WORKLOAD,
     works::READ,
     works::READ_DIRECT,
@@ -31,9 +42,32 @@ pub(crate) static ALL: &[Workload] = &[
 pub(crate) struct Workload {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
-    /// Bytes of a request where nobody says otherwise.
+    /// How many of them, and bytes of a request, where nobody says otherwise.
+    pub(crate) connections: usize,
     pub(crate) size: usize,
     pub(crate) kind: Kind,
+    pub(crate) cost: Cost,
+}
+
+/// What a request costs, as far as contenders are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Cost {
+    /// The contender's CPU time.
+    Cpu,
+    /// The time from end to end, with both ends on one core.
+    RoundTrip,
+}
+
+impl Workload {
+    /// Nanoseconds a request.
+    pub(crate) fn cost_ns(&self, measure: &Measure) -> f64 {
+        let all = match self.cost {
+            Cost::Cpu => measure.cpu_ns as f64,
+            Cost::RoundTrip => measure.seconds * 1e9,
+        };
+        all / measure.requests as f64
+    }
 }
 
 pub(crate) enum Kind {
@@ -53,6 +87,8 @@ pub(crate) struct Plan {
     pub(crate) server_pid: u32,
     pub(crate) connections: usize,
     pub(crate) size: usize,
+    /// Requests on their way at a time, on each connection.
+    pub(crate) pipeline: usize,
     pub(crate) warm_up: Duration,
     pub(crate) window: Duration,
 }
@@ -71,6 +107,8 @@ pub(crate) struct Measure {
     pub(crate) p50_ns: u64,
     pub(crate) p99_ns: u64,
     pub(crate) p999_ns: u64,
+    /// The server makes for a request, counted apart from the window; none: this process may not count them.
+    pub(crate) system_calls: Option<f64>,
     /// What a connection that does nothing takes of the server's memory.
     pub(crate) bytes_per_connection: Option<f64>,
 }
@@ -149,8 +187,29 @@ impl Meter {
             p50_ns: self.latencies.value_at_quantile(0.5),
             p99_ns: self.latencies.value_at_quantile(0.99),
             p999_ns: self.latencies.value_at_quantile(0.999),
+            system_calls: None,
             bytes_per_connection: None,
         });
+        Ok(())
+    }
+
+    /// Warms up, measures, and counts system calls: each time the load asks for as long as `lap` is told.
+    pub(crate) fn run(
+        &mut self,
+        plan: &Plan,
+        mut lap: impl FnMut(Duration, &mut Histogram<u64>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        lap(plan.warm_up, &mut latencies())?;
+        self.measure(|latencies| lap(plan.window, latencies))?;
+        let Ok(mut calls) = Calls::of(plan.server_pid) else {
+            return Ok(());
+        };
+        let mut answered = latencies();
+        lap(plan.warm_up, &mut answered)?;
+        // What the server does after its last answer is the answer's.
+        Usage::at_rest(plan.server_pid)?;
+        let calls = calls.so_far()? as f64 / answered.len() as f64;
+        self.note(|measure| measure.system_calls = Some(calls));
         Ok(())
     }
 

@@ -18,27 +18,33 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::workloads::{Kind, Meter, Workload};
+use crate::workloads::{Cost, Kind, Meter, Workload};
 
 pub(crate) const READ: Workload = Workload {
     name: "read",
     about: "--depth reads at a time of --size bytes, anywhere in a file that is cached",
+    connections: 1,
     size: 4096,
     kind: Kind::Alone(Work::Read),
+    cost: Cost::Cpu,
 };
 
 pub(crate) const READ_DIRECT: Workload = Workload {
     name: "read-direct",
     about: "the same from the disk (O_DIRECT)",
+    connections: 1,
     size: 4096,
     kind: Kind::Alone(Work::ReadDirect),
+    cost: Cost::Cpu,
 };
 
 pub(crate) const COPY: Workload = Workload {
     name: "copy",
     about: "a file copied from end to end, cached, --size bytes at a time",
+    connections: 1,
     size: 128 * 1024,
     kind: Kind::Alone(Work::Copy),
+    cost: Cost::Cpu,
 };
 
 /// What a contender can do by itself.

@@ -1,0 +1,140 @@
+//! Many connections that last, driven by one thread: what the loads that keep their connections have in common.
+
+use std::io;
+use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::net::{RecvFlags, SendFlags};
+
+use super::Plan;
+
+/// What one connection says, and what it expects to hear.
+pub(super) trait Client {
+    /// Says the first of a lap, as far as the socket takes it.
+    fn begin(&mut self, socket: &TcpStream) -> io::Result<()>;
+
+    /// Takes what has come, checks it, and says what follows from it, until the socket has and takes no more.
+    fn go_on(
+        &mut self,
+        socket: &TcpStream,
+        scratch: &mut [u8],
+        lap: &mut Lap<'_>,
+    ) -> io::Result<()>;
+
+    /// Whether all it has asked for was answered and it asks for no more.
+    fn is_idle(&self) -> bool;
+}
+
+/// A stretch of time, and how long what was asked in it took.
+pub(super) struct Lap<'a> {
+    end: Instant,
+    latencies: &'a mut Histogram<u64>,
+}
+
+impl<'a> Lap<'a> {
+    pub(super) fn new(duration: Duration, latencies: &'a mut Histogram<u64>) -> Lap<'a> {
+        Lap {
+            end: Instant::now() + duration,
+            latencies,
+        }
+    }
+
+    /// Notes that what was asked at `since` is answered; whether there is time to ask for more.
+    pub(super) fn answered(&mut self, since: Instant, now: Instant) -> bool {
+        let latency = now.duration_since(since).as_nanos();
+        let latency = u64::try_from(latency).unwrap_or(u64::MAX);
+        self.latencies.saturating_record(latency);
+        now < self.end
+    }
+}
+
+pub(super) struct Crowd<C> {
+    poller: OwnedFd,
+    connections: Vec<(TcpStream, C)>,
+    scratch: Vec<u8>,
+}
+
+impl<C: Client> Crowd<C> {
+    /// Connects as often as planned; `client` is told which of them it is.
+    pub(super) fn connect(plan: &Plan, mut client: impl FnMut(usize) -> C) -> io::Result<Self> {
+        let poller = epoll::create(CreateFlags::CLOEXEC)?;
+        let wanted = EventFlags::IN | EventFlags::OUT | EventFlags::ET;
+        let mut connections = Vec::with_capacity(plan.connections);
+        for index in 0..plan.connections {
+            let socket = TcpStream::connect(plan.server)?;
+            socket.set_nodelay(true)?;
+            socket.set_nonblocking(true)?;
+            epoll::add(&poller, &socket, EventData::new_u64(index as u64), wanted)?;
+            connections.push((socket, client(index)));
+        }
+        Ok(Crowd {
+            poller,
+            connections,
+            scratch: vec![0; plan.size.clamp(4096, 256 * 1024)],
+        })
+    }
+
+    /// Asks on all connections for so long; returns when all that was asked is answered.
+    pub(super) fn lap(
+        &mut self,
+        duration: Duration,
+        latencies: &mut Histogram<u64>,
+    ) -> io::Result<()> {
+        let mut lap = Lap::new(duration, latencies);
+        let mut busy = self.connections.len();
+        for (socket, client) in &mut self.connections {
+            client.begin(socket)?;
+        }
+        let mut events = Vec::with_capacity(1024);
+        while busy > 0 {
+            events.clear();
+            retry_on_intr(|| epoll::wait(&self.poller, spare_capacity(&mut events), None))?;
+            for event in &events {
+                let (socket, client) = &mut self.connections[event.data.u64() as usize];
+                if client.is_idle() {
+                    continue;
+                }
+                client.go_on(socket, &mut self.scratch, &mut lap)?;
+                if client.is_idle() {
+                    busy -= 1;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// As much as the socket takes; how much that was.
+pub(super) fn send(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    let mut sent = 0;
+    while sent < bytes.len() {
+        match rustix::net::send(socket, &bytes[sent..], SendFlags::NOSIGNAL) {
+            Ok(n) => sent += n,
+            Err(Errno::AGAIN) => break,
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(sent)
+}
+
+/// What there is; none: nothing yet.
+pub(super) fn receive<'a>(
+    socket: &TcpStream,
+    scratch: &'a mut [u8],
+) -> io::Result<Option<&'a [u8]>> {
+    match rustix::net::recv(socket, &mut *scratch, RecvFlags::empty()) {
+        Ok((_, 0)) => Err(io::Error::other("the server ended a connection")),
+        Ok((_, n)) => Ok(Some(&scratch[..n])),
+        Err(Errno::AGAIN) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+pub(super) fn wrong() -> io::Error {
+    io::Error::other("the server sent other bytes than it should")
+}
