@@ -8,9 +8,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use annulet_benches::{Annulet, Executor, Tokio, quick};
+use annulet_benches::{Annulet, Executor, Tokio, cpu_time, quick};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use rustix::time::{ClockId, clock_gettime};
 
 /// Timers that stand while others come and go.
 const STANDING: u64 = 1000;
@@ -100,18 +99,16 @@ async fn arm_and_fire<E: Executor>(count: u64, within: Duration, rounds: u64) ->
     cpu_time() - before
 }
 
-fn armed<E: Executor>(deadline: Instant, cx: &mut Context<'_>) -> Pin<Box<E::Sleep>> {
+fn armed<E: Executor>(
+    deadline: Instant,
+    cx: &mut Context<'_>,
+) -> Pin<Box<impl Future<Output = ()> + use<E>>> {
     let mut timer = Box::pin(E::sleep_until(deadline));
     assert!(
         timer.as_mut().poll(cx).is_pending(),
         "its time has not come"
     );
     timer
-}
-
-fn cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 criterion_group! {

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use annulet_benches::{Annulet, Executor, Tokio, cores, quick};
+use annulet_benches::{Annulet, Executor, Reached, Tokio, cores, quick};
 use criterion::{Criterion, criterion_group, criterion_main};
 use futures_channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures_channel::oneshot;
@@ -32,7 +32,7 @@ fn same_thread<E: Executor>(criterion: &mut Criterion) {
 }
 
 /// Both sleep while they wait, so most of it is the kernel's.
-fn other_thread<E: Executor>(criterion: &mut Criterion) {
+fn other_thread<E: Reached>(criterion: &mut Criterion) {
     let other = Other::<E>::start();
     criterion
         .benchmark_group("wake/other_thread")
@@ -50,7 +50,7 @@ fn other_thread<E: Executor>(criterion: &mut Criterion) {
         });
 }
 
-fn spawn_there<E: Executor>(criterion: &mut Criterion) {
+fn spawn_there<E: Reached>(criterion: &mut Criterion) {
     let other = Other::<E>::start();
     criterion
         .benchmark_group("wake/spawn_there")
@@ -72,13 +72,13 @@ fn spawn_there<E: Executor>(criterion: &mut Criterion) {
 }
 
 /// An executor that runs on a thread of its own until this is dropped.
-struct Other<E: Executor> {
+struct Other<E: Reached> {
     handle: E::Handle,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
-impl<E: Executor> Other<E> {
+impl<E: Reached> Other<E> {
     fn start() -> Other<E> {
         let (stop, stopped) = oneshot::channel();
         let (to, from) = std::sync::mpsc::channel();
@@ -100,7 +100,7 @@ impl<E: Executor> Other<E> {
     }
 }
 
-impl<E: Executor> Drop for Other<E> {
+impl<E: Reached> Drop for Other<E> {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {

@@ -1,0 +1,7 @@
+//! The runtimes, a file each, with what their makers recommend for one thread.
+
+mod annulet;
+mod tokio;
+
+pub use self::annulet::Annulet;
+pub use self::tokio::Tokio;
