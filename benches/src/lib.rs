@@ -15,6 +15,8 @@ use criterion::Criterion;
 use rustix::time::{ClockId, clock_gettime};
 
 pub use self::executors::{Annulet, Tokio};
+#[cfg(feature = "peers")]
+pub use self::executors::{Compio, Glommio, Monoio};
 
 /// A dozen figures in a few seconds each: the lot takes two minutes.
 pub fn quick() -> Criterion {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use annulet_driver::{DriverKind, Setup};
 
 use crate::run::Runtime;
-use crate::turn::DEFAULT_BUDGET;
+use crate::turn::{DEFAULT_BUDGET, DEFAULT_SLACK};
 
 /// Makes a [`Runtime`] to measure.
 ///
@@ -24,6 +24,7 @@ pub struct Builder {
     pub(crate) budget: u32,
     pub(crate) shutdown_timeout: Duration,
     pub(crate) thread_name: Option<String>,
+    pub(crate) timer_slack: Duration,
 }
 
 impl Default for Builder {
@@ -33,13 +34,14 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// The defaults: 256 entries, 4096 completions, a budget of 256 polls, 10 s for the shutdown.
+    /// The defaults: 256 entries, 4096 completions, a budget of 256 polls, 50 us of timer slack, 10 s for the shutdown.
     pub fn new() -> Builder {
         Builder {
             setup: Setup::default(),
             budget: DEFAULT_BUDGET,
             shutdown_timeout: Duration::from_secs(10),
             thread_name: None,
+            timer_slack: DEFAULT_SLACK,
         }
     }
 
@@ -147,6 +149,27 @@ impl Builder {
     /// Names the thread (as `top -H` and debuggers show it, 15 bytes at most). Default: left as it is.
     pub fn thread_name(mut self, name: impl Into<String>) -> Builder {
         self.thread_name = Some(name.into());
+        self
+    }
+
+    /// How late a timer may be so that others are fired by the same wake. Default: 50 us; zero: each at its own time.
+    ///
+    /// A thread that sleeps wakes at the last of the deadlines that lie within the slack of the first. A timer that stands
+    /// alone is not late for it, none is ever early, and they fire in the order of their deadlines all the same. Programs
+    /// with many timers and no need for precision save CPU time by a millisecond of slack, which is what timers count in
+    /// elsewhere. (The kernel's own word for it is the same, see `PR_SET_TIMERSLACK`; that one does not apply here.)
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let runtime = runtime::Builder::new().timer_slack(Duration::from_millis(1)).build()?;
+    /// runtime.block_on(runtime::time::sleep(Duration::from_millis(2)));
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn timer_slack(mut self, slack: Duration) -> Builder {
+        self.timer_slack = slack;
         self
     }
 

@@ -110,7 +110,7 @@ impl Runtime {
         let park = Ring {
             driver: driver.clone(),
         };
-        let core = Core::new(park, Clock::system(), options.budget);
+        let core = Core::new(park, Clock::system(), options.budget, options.timer_slack);
         Ok(Runtime {
             core,
             driver,

@@ -34,6 +34,10 @@ use crate::time::{Clock, Timers};
 /// Polls per slice, unless configured.
 pub(crate) const DEFAULT_BUDGET: u32 = 256;
 
+/// How late a timer may be so that others are fired by the same wake, unless configured: what the kernel, too, allows
+/// itself where a thread sleeps (`PR_SET_TIMERSLACK`).
+pub(crate) const DEFAULT_SLACK: Duration = Duration::from_micros(50);
+
 /// How long a turn may sleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wait {
@@ -97,11 +101,11 @@ enum Main<T> {
 }
 
 impl<P: Park> Core<P> {
-    /// `budget` is how many tasks a slice polls at most; at least one.
-    pub(crate) fn new(park: P, clock: Clock, budget: u32) -> Self {
+    /// `budget` is how many tasks a slice polls at most; at least one. `slack` is how late timers may be.
+    pub(crate) fn new(park: P, clock: Clock, budget: u32, slack: Duration) -> Self {
         Self {
             local: Local::new(park.unparker()),
-            timers: Timers::new(clock),
+            timers: Timers::new(clock, slack),
             park,
             budget: budget.max(1),
             turns: Cell::new(0),
@@ -155,13 +159,13 @@ impl<P: Park> Core<P> {
                 return Ok(());
             }
             self.local.drain_inbox();
-            self.timers.fire();
+            let now = self.timers.fire();
             if self.local.has_runnable() {
                 if slice.polled > 0 {
                     self.turn(Wait::No)?;
                 }
             } else if self.local.announce_sleep() {
-                let slept = self.turn(Wait::AtMost(self.timers.until_next()));
+                let slept = self.turn(Wait::AtMost(self.timers.until_next(now)));
                 self.local.awake();
                 slept?;
             }
@@ -200,7 +204,7 @@ impl<P: Park> Core<P> {
     /// How long a caller with a loop of its own may wait before the next [`Self::run_once`], unless unparked, if that
     /// said that there is no more to run.
     pub(crate) fn until_next_timer(&self) -> Option<Duration> {
-        self.timers.until_next()
+        self.timers.until_next(None)
     }
 
     /// Makes this the thread's current runtime for the time of `f`: for `spawn` and for timers.

@@ -15,7 +15,9 @@ use super::wheel::Key;
 /// Waits for `duration`, counted from this call.
 ///
 /// It is never early. How late it can be is up to the kernel's timers and to the tasks of this thread: timers are
-/// looked at once per slice of polls. A duration too long to add to an [`Instant`] waits for a hundred years.
+/// looked at once per slice of polls; and those of about the same time are fired together
+/// ([`Builder::timer_slack`](crate::Builder::timer_slack), 50 us). A duration too long to add to an [`Instant`] waits for a
+/// hundred years.
 ///
 /// # Cancel safety
 ///

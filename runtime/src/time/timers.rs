@@ -26,10 +26,12 @@ pub(crate) struct Timers {
 }
 
 impl Timers {
-    pub(crate) fn new(clock: Clock) -> Rc<Self> {
+    /// `slack` is how late a timer may be so that others are fired by the same wake.
+    pub(crate) fn new(clock: Clock, slack: Duration) -> Rc<Self> {
+        let slack = u64::try_from(slack.as_nanos()).unwrap_or(u64::MAX);
         Rc::new(Self {
             clock,
-            wheel: RefCell::new(Wheel::new()),
+            wheel: RefCell::new(Wheel::new(slack)),
             batch: Cell::default(),
         })
     }
@@ -44,28 +46,32 @@ impl Timers {
     }
 
     /// Wakes what is due, in the order of the deadlines. Does not read the clock if nothing is armed.
-    pub(crate) fn fire(&self) {
+    ///
+    /// The time, if it was read and nothing was due: it still is good for [`Self::until_next`].
+    pub(crate) fn fire(&self) -> Option<u64> {
         if self.armed() == 0 {
-            return;
+            return None;
         }
         let now = self.clock.now_ns();
         let mut batch = self.batch.take();
         self.wheel
             .borrow_mut()
             .advance(now, |waker| batch.push(waker));
+        let idle = batch.is_empty();
         for waker in batch.drain(..) {
             // A foreign waker that panics must not keep the others asleep; the panic hook has reported it.
             let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
         }
         self.batch.set(batch);
+        idle.then_some(now)
     }
 
-    /// How long the thread may sleep, as far as the timers are concerned; `None`: for ever.
-    pub(crate) fn until_next(&self) -> Option<Duration> {
+    /// How long the thread may sleep, as far as the timers are concerned; `None`: for ever. The clock is read unless the
+    /// time is known.
+    pub(crate) fn until_next(&self, now: Option<u64>) -> Option<Duration> {
         let next = self.wheel.borrow_mut().next_advance()?;
-        Some(Duration::from_nanos(
-            next.saturating_sub(self.clock.now_ns()),
-        ))
+        let now = now.unwrap_or_else(|| self.clock.now_ns());
+        Some(Duration::from_nanos(next.saturating_sub(now)))
     }
 
     /// Makes these the thread's current timers for the time of `f`, also if it unwinds.

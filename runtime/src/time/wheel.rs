@@ -8,6 +8,8 @@
 //!    first occupied slot of the lowest occupied level is found by two bit scans.
 //! 2. As time advances, slots that have begun are emptied; their timers are due, or move to a lower level.
 //! 3. Each timer keeps its exact deadline. The slots only sort roughly; nothing is rounded, nothing fires early.
+//! 4. *When to advance* is the wheel's to say: at the last of the deadlines that lie within the slack of the first, so that
+//!    timers of about the same time cost one wake, and a lone one is not late for the sake of others.
 //!
 //! Timers are entries of a slab, chained per slot by index. An entry outlives its firing, until its owner removes it.
 
@@ -20,8 +22,9 @@ const LEVELS: usize = 64usize.div_ceil(BITS as usize);
 /// The end of a chain.
 const NIL: u32 = u32::MAX;
 
-/// How many timers of the first slot are looked at for the exact next deadline. A longer chain is sorted further by
-/// waking at its slot's start: at most one early wake a level, instead of a walk at every park.
+/// How many timers are looked at for the next time to advance. Is the first slot's chain longer, it is sorted further by
+/// waking at its start: at most one early wake a level, instead of a walk at every park. Are there more within the slack,
+/// all of that is waited for.
 const SCAN_MAX: u32 = 64;
 
 /// Names a timer, from [`Wheel::insert`] until [`Wheel::remove`].
@@ -56,13 +59,18 @@ struct Level {
 #[derive(Clone, Copy, Debug)]
 enum Next {
     Unknown,
-    /// The wheel should be advanced at this time. There is at least one timer.
-    At(u64),
+    /// No deadline is before `earliest`; the wheel should be advanced at `at`. There is at least one timer.
+    Known {
+        earliest: u64,
+        at: u64,
+    },
 }
 
 /// Timers with a value each, given back as they fire.
 #[derive(Debug)]
 pub(crate) struct Wheel<T> {
+    /// How much later than its deadline a timer may be for the sake of others.
+    slack: u64,
     /// The time it was last advanced to. Every slot that begins before is empty.
     now: u64,
     timers: Slab<Timer<T>>,
@@ -76,8 +84,9 @@ pub(crate) struct Wheel<T> {
 }
 
 impl<T> Wheel<T> {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(slack: u64) -> Self {
         Self {
+            slack,
             now: 0,
             timers: Slab::new(),
             levels: Box::new(
@@ -145,31 +154,78 @@ impl<T> Wheel<T> {
         &mut self.timers[key.0 as usize].value
     }
 
-    /// When to advance next: the earliest deadline exactly, unless very many timers share its slot; then the time at
-    /// which they part, which is earlier. `None`: nothing is armed.
+    /// When to advance next: at the last deadline within the slack of the earliest; that is the earliest itself if it
+    /// stands alone. If very many timers share its slot, the slot's start counts as the earliest: that may be too early, but
+    /// parts them. `None`: nothing is armed.
     pub(crate) fn next_advance(&mut self) -> Option<u64> {
-        if self.armed == 0 {
-            return None;
-        }
-        if let Next::At(time) = self.next {
-            return Some(time);
+        if let Next::Known { at, .. } = self.next
+            && self.armed > 0
+        {
+            return Some(at);
         }
         let (level, slot) = self.first_slot()?;
-        let mut at = self.levels[level].heads[slot];
-        let mut earliest = u64::MAX;
         let mut seen = 0;
-        while at != NIL {
-            if seen == SCAN_MAX {
-                earliest = self.slot_start(level, slot);
-                break;
+        let (earliest, at) = match self.earliest_of(level, slot, &mut seen) {
+            Some(earliest) => (earliest, self.last_within_slack(earliest, seen)),
+            None => {
+                let start = self.slot_start(level, slot);
+                (start, start.saturating_add(self.slack))
             }
-            let timer = &self.timers[at as usize];
-            earliest = earliest.min(timer.deadline);
-            seen += 1;
-            at = timer.next;
+        };
+        self.next = Next::Known { earliest, at };
+        Some(at)
+    }
+
+    /// The earliest deadline in a slot that is not empty; `None` if there are too many to look at.
+    fn earliest_of(&self, level: usize, slot: usize, seen: &mut u32) -> Option<u64> {
+        let mut earliest = u64::MAX;
+        for deadline in self.chain(level, slot) {
+            if *seen == SCAN_MAX {
+                return None;
+            }
+            *seen += 1;
+            earliest = earliest.min(deadline);
         }
-        self.next = Next::At(earliest);
         Some(earliest)
+    }
+
+    /// The last deadline within the slack of the earliest, or the end of the slack if there are too many to look at.
+    fn last_within_slack(&self, earliest: u64, mut seen: u32) -> u64 {
+        let end = earliest.saturating_add(self.slack);
+        let mut last = earliest;
+        let mut levels = self.occupied;
+        while levels != 0 {
+            let level = levels.trailing_zeros() as usize;
+            levels &= levels - 1;
+            let mut slots = self.levels[level].occupied;
+            while slots != 0 {
+                let slot = slots.trailing_zeros() as usize;
+                slots &= slots - 1;
+                if self.slot_start(level, slot) > end {
+                    return last;
+                }
+                for deadline in self.chain(level, slot) {
+                    if seen > 2 * SCAN_MAX {
+                        return end;
+                    }
+                    seen += 1;
+                    if deadline <= end {
+                        last = last.max(deadline);
+                    }
+                }
+            }
+        }
+        last
+    }
+
+    /// The deadlines in a slot.
+    fn chain(&self, level: usize, slot: usize) -> impl Iterator<Item = u64> {
+        let mut at = self.levels[level].heads[slot];
+        std::iter::from_fn(move || {
+            let timer = self.timers.get(at as usize)?;
+            at = timer.next;
+            Some(timer.deadline)
+        })
     }
 
     /// Advances the time (never back) and gives `fire` the value of each timer whose deadline has come, in the order of
@@ -260,12 +316,38 @@ impl<T> Wheel<T> {
             slot: slot as u8,
         };
         self.armed += 1;
-        let earliest = match self.next {
-            Next::At(time) => deadline < time,
-            Next::Unknown => false,
+        self.next = match self.next {
+            _ if self.armed == 1 => Next::Known {
+                earliest: deadline,
+                at: deadline,
+            },
+            Next::Known { earliest, at } => self.next_with(deadline, earliest, at),
+            Next::Unknown => Next::Unknown,
         };
-        if earliest || self.armed == 1 {
-            self.next = Next::At(deadline);
+    }
+
+    /// What is known once a deadline has come to the others.
+    fn next_with(&self, deadline: u64, earliest: u64, at: u64) -> Next {
+        let end = deadline.min(earliest).saturating_add(self.slack);
+        if deadline >= earliest {
+            let at = if deadline <= end {
+                at.max(deadline)
+            } else {
+                at
+            };
+            Next::Known { earliest, at }
+        } else if at <= end {
+            Next::Known {
+                earliest: deadline,
+                at,
+            }
+        } else if earliest > end {
+            Next::Known {
+                earliest: deadline,
+                at: deadline,
+            }
+        } else {
+            Next::Unknown
         }
     }
 
@@ -289,8 +371,8 @@ impl<T> Wheel<T> {
             }
         }
         self.armed -= 1;
-        if let Next::At(time) = self.next
-            && deadline <= time
+        if let Next::Known { at, .. } = self.next
+            && deadline <= at
         {
             self.next = Next::Unknown;
         }

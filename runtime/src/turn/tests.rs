@@ -86,7 +86,12 @@ impl Park for Simulated {
 }
 
 fn real() -> Core<Sleeper> {
-    Core::new(Sleeper::default(), Clock::system(), DEFAULT_BUDGET)
+    Core::new(
+        Sleeper::default(),
+        Clock::system(),
+        DEFAULT_BUDGET,
+        DEFAULT_SLACK,
+    )
 }
 
 fn simulated() -> (Core<Simulated>, Rc<RefCell<Vec<Wait>>>) {
@@ -95,7 +100,8 @@ fn simulated() -> (Core<Simulated>, Rc<RefCell<Vec<Wait>>>) {
         ns: Rc::clone(&ns),
         waits: Rc::clone(&waits),
     };
-    (Core::new(park, Clock::manual(ns), DEFAULT_BUDGET), waits)
+    let core = Core::new(park, Clock::manual(ns), DEFAULT_BUDGET, DEFAULT_SLACK);
+    (core, waits)
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {
@@ -213,6 +219,29 @@ fn sleeping_is_exact_and_costs_one_turn() {
         *waits.borrow(),
         [Wait::AtMost(Some(Duration::from_millis(1)))]
     );
+}
+
+#[test]
+fn timers_of_about_the_same_time_cost_one_sleep_and_a_lone_one_is_exact() {
+    let (core, waits) = simulated();
+    core.block_on(async {
+        let start = crate::time::now();
+        let task = |us| {
+            spawn(async move {
+                sleep_until(start + Duration::from_micros(us)).await;
+                crate::time::now() - start
+            })
+        };
+        // One alone; a crowd within the slack of its first; one behind it.
+        let ends = [1_000, 2_000, 2_020, 2_050, 2_051].map(task);
+        let mut woken = Vec::new();
+        for end in ends {
+            woken.push(end.await.unwrap().as_micros());
+        }
+        assert_eq!(woken, [1_000, 2_050, 2_050, 2_050, 2_051]);
+    })
+    .unwrap();
+    assert_eq!(waits.borrow().len(), 3);
 }
 
 #[test]

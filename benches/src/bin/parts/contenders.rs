@@ -1,6 +1,8 @@
 //! Who is asked. A new one is one line here and, if it is a runtime, its file in `executors/`.
 
 use annulet_benches::{Annulet, Executor, Tokio};
+#[cfg(feature = "peers")]
+use annulet_benches::{Compio, Glommio, Monoio};
 
 use crate::{Part, raw, tasks, timers, wakes};
 
@@ -15,6 +17,12 @@ pub(crate) struct Contender {
 pub(crate) static CONTENDERS: &[Contender] = &[
     Contender { name: Annulet::NAME, about: "this project, with its defaults", answer: annulet },
     Contender { name: Tokio::NAME, about: "its runtime for one thread", answer: by_runtime::<Tokio> },
+    #[cfg(feature = "peers")]
+    Contender { name: Monoio::NAME, about: "on its ring, with its feature `sync`", answer: by_runtime::<Monoio> },
+    #[cfg(feature = "peers")]
+    Contender { name: Compio::NAME, about: "with its defaults", answer: by_runtime::<Compio> },
+    #[cfg(feature = "peers")]
+    Contender { name: Glommio::NAME, about: "with its defaults", answer: by_runtime::<Glommio> },
     Contender { name: "ring", about: "by hand: io_uring, MSG_RING", answer: raw::ring },
     Contender { name: "eventfd", about: "by hand: two eventfds, read and written", answer: raw::counter },
 ];

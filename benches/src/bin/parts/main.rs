@@ -21,7 +21,7 @@ mod wakes;
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use annulet_benches::cores;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -180,7 +180,7 @@ fn row(name: &str) -> Result<&'static Row, String> {
     found.ok_or_else(|| format!("no row is called `{name}`"))
 }
 
-/// By row and contender, a figure a round; none where a contender has no answer, or failed.
+/// By row and contender, a figure a round; none where a contender has no answer, or fails at it.
 type Figures = Vec<Vec<Vec<Option<f64>>>>;
 
 fn ask_all(options: &Options) -> Result<Figures, Box<dyn Error>> {
@@ -207,12 +207,12 @@ fn ask_all(options: &Options) -> Result<Figures, Box<dyn Error>> {
 fn ask(row: &Row, contender: &Contender) -> Option<f64> {
     let mut command = Command::new(std::env::current_exe().ok()?);
     command.args(["--ask", row.name, contender.name]);
-    let answer = command.stderr(Stdio::inherit()).output().ok()?;
+    let answer = command.stderr(Stdio::null()).output().ok()?;
     String::from_utf8(answer.stdout).ok()?.trim().parse().ok()
 }
 
-/// For so long a part is done again and again, after as much of a warm-up.
-const WINDOW: Duration = Duration::from_millis(60);
+/// For so long a part is done again and again, five times, after a warm-up.
+const WINDOW: Duration = Duration::from_millis(30);
 
 /// The cost of one of `each` that a round of `rounds` does, in nanoseconds, as `run` measures so many rounds.
 ///
@@ -220,12 +220,12 @@ const WINDOW: Duration = Duration::from_millis(60);
 fn per_op(each: u64, mut run: impl FnMut(u64) -> Duration) -> f64 {
     let mut rounds = 1;
     loop {
-        let start = Instant::now();
-        run(rounds);
-        if start.elapsed() >= WINDOW / 2 || rounds >= 1 << 40 {
+        let used = run(rounds);
+        if used >= WINDOW {
             break;
         }
-        rounds *= 2;
+        let wanted = WINDOW.as_secs_f64() / used.as_secs_f64().max(1e-9) * rounds as f64 * 1.1;
+        rounds = (wanted as u64).clamp(rounds + 1, rounds * 32);
     }
     let mut figures: Vec<f64> = (0..5)
         .map(|_| run(rounds).as_nanos() as f64 / (rounds * each) as f64)
