@@ -57,11 +57,13 @@ impl Scope {
     }
 }
 
-/// Waits until somebody wakes the word, if it has the expected value; Linux 6.7. `Unsupported` before, and by the
-/// ring in user space.
+/// Waits until somebody wakes the word, if it has the expected value; Linux 6.7, `Unsupported` before. The ring in user
+/// space has it since Linux 5.16; each wait takes a thread there, of which a process has at most 512: the next one is
+/// `OutOfMemory`.
 ///
 /// The value is looked at when the operation is submitted, at the end of the turn, not when it is made. It resolves with
-/// `WouldBlock` if it is another one by then. It may also resolve without anybody's intent: look at the value again.
+/// `WouldBlock` if it is another one by then. Once it is submitted no wake is lost, whether or not the value is changed
+/// with it. It may also resolve without anybody's intent: look at the value again.
 ///
 /// Only threads of this process can meet at the word, by this, [`FutexWake`](super::FutexWake) or `futex(2)` with
 /// `FUTEX_PRIVATE_FLAG`; [`shared`](FutexWait::shared) is for memory that several processes have.

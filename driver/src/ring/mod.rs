@@ -106,9 +106,13 @@ pub enum Wait {
 
 /// A ring of any kind.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one a driver, and the kernel's is on the hot path: no pointer to follow there"
+)]
 pub(crate) enum Ring {
     Kernel(kernel::KernelRing),
-    Poll(poll::PollRing),
+    Poll(Box<poll::PollRing>),
     /// One that was shut down: it takes nothing and holds nothing, whoever still has its driver.
     Closed,
 }
@@ -134,7 +138,7 @@ impl Ring {
     pub(crate) fn new(setup: &Setup) -> io::Result<(Ring, Option<io::Error>)> {
         let kind = setup.driver.resolved()?;
         if kind == DriverKind::Poll {
-            return Ok((Ring::Poll(poll::PollRing::new(setup)?), None));
+            return Ok((Ring::Poll(Box::new(poll::PollRing::new(setup)?)), None));
         }
         let refused = match kernel::KernelRing::new(setup) {
             Ok(ring) => return Ok((Ring::Kernel(ring), None)),
@@ -143,7 +147,7 @@ impl Ring {
         if kind == DriverKind::Kernel || !setup.is_the_kernels_fault(&refused) {
             return Err(refusal(&refused));
         }
-        let ring = poll::PollRing::new(setup)?;
+        let ring = Box::new(poll::PollRing::new(setup)?);
         Ok((Ring::Poll(ring), Some(refusal(&refused))))
     }
 

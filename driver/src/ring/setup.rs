@@ -52,7 +52,9 @@ pub struct Setup {
 /// * **Speed.** An operation is a system call or more of its own; with the kernel's ring, a call starts and reaps many.
 /// * **Threads.** What may block (files, names in directories, closes that linger) is done by workers: the threads of
 ///   the [`blocking`] crate's pool, at most 500 (`BLOCKING_MAX_THREADS`), which end when there is nothing to do. With
-///   the kernel's ring such threads are the kernel's.
+///   the kernel's ring such threads are the kernel's. Each futex that is waited for has a thread, at most 512 in a
+///   process (`OutOfMemory` beyond), which stays for the next for a second; the first may take a moment to start, which
+///   the submission waits for. That takes Linux 5.16.
 /// * **Allocations.** A job for a worker is one, watching a descriptor that is new to it may be one. Above the ring
 ///   there are none, as ever.
 /// * **Descriptors.** A driver holds an epoll set and an eventfd instead of a ring.

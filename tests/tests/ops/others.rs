@@ -97,7 +97,6 @@ fn futex_wait() -> Case<Word, Op<op::FutexWait<Word>>> {
     endless(Word::default, |word, _| {
         Op::new(op::FutexWait::new(word.clone(), 0))
     })
-    .kernel_only()
 }
 
 fn futex_wake() -> Case<Word, Op<op::FutexWake<Word>>> {
@@ -106,7 +105,6 @@ fn futex_wake() -> Case<Word, Op<op::FutexWake<Word>>> {
     })
     .gives(|woken| woken.as_ref().is_ok_and(|n| *n == 0))
     .falls_back()
-    .kernel_only()
 }
 
 fn message_to_another_ring() -> Case<Runtime, Op<op::MsgRing>> {

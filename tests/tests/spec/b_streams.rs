@@ -1,8 +1,10 @@
 //! Section B for streams of any kind: copying and splicing them, the standard ones, FIFOs; counters and futexes.
 
+use std::cell::Cell;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
@@ -42,10 +44,11 @@ spec! {
     async a_pipes_capacity_is_asked_and_set;
     async a_counter_waits_and_a_dropped_read_of_it_loses_nothing;
     async closing_a_counter_ends_a_read_of_it;
-    async a_futex_wakes_whoever_waits_on_whichever_thread on kernel, plain, tiny;
-    async a_futex_of_another_value_is_not_waited_for on kernel, plain, tiny;
-    async a_wake_that_came_for_a_dropped_wait_is_passed_on on kernel, plain, tiny;
-    async a_futex_waits_on_the_kernels_rings_only on poll;
+    async a_futex_wakes_whoever_waits_on_whichever_thread;
+    async a_futex_of_another_value_is_not_waited_for;
+    async a_futex_that_is_waited_for_is_woken_without_being_changed;
+    async many_wait_at_a_futex_and_each_wake_ends_as_many_as_it_says;
+    async a_wake_that_came_for_a_dropped_wait_is_passed_on;
 }
 
 /// A name in the target directory, removed in the end.
@@ -576,12 +579,48 @@ async fn a_futex_of_another_value_is_not_waited_for(_: Ring) {
     assert_eq!(late.await.unwrap_err().kind(), ErrorKind::TimedOut);
 }
 
-async fn a_futex_waits_on_the_kernels_rings_only(_: Ring) {
-    static WORD: AtomicU32 = AtomicU32::new(0);
-    let error = Op::new(op::FutexWait::new(&WORD, 0)).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
-    let woken = Op::new(op::FutexWake::new(&WORD, 1)).await;
-    assert_eq!(woken.unwrap(), 0);
+async fn a_futex_that_is_waited_for_is_woken_without_being_changed(_: Ring) {
+    let word = Arc::new(AtomicU32::new(0));
+    for round in 0..20 {
+        let (wait, wake) = (
+            op::FutexWait::new(word.clone(), 0),
+            op::FutexWake::new(word.clone(), 1),
+        );
+        let (mut wait, wake) = match round % 2 {
+            0 => (Op::new(wait), wake),
+            _ => (Op::new(wait.shared()), wake.shared()),
+        };
+        assert!(poll_now(&mut wait).await.is_pending());
+        submitted().await;
+        assert_eq!(Op::new(wake).await.unwrap(), 1);
+        wait.await.unwrap();
+    }
+}
+
+async fn many_wait_at_a_futex_and_each_wake_ends_as_many_as_it_says(_: Ring) {
+    let word = Arc::new(AtomicU32::new(0));
+    let ended = Rc::new(Cell::new(0));
+    let waits: Vec<_> = (0..10)
+        .map(|_| {
+            let (word, ended) = (word.clone(), ended.clone());
+            runtime::spawn(async move {
+                Op::new(op::FutexWait::new(word, 0)).await.unwrap();
+                ended.set(ended.get() + 1);
+            })
+        })
+        .collect();
+    submitted().await;
+    let mut woken = 0;
+    for at_most in [0, 3, 1, u32::MAX] {
+        let wake = op::FutexWake::new(word.clone(), at_most);
+        let ends = Op::new(wake).await.unwrap();
+        assert_eq!(ends, 10.min(at_most as usize + woken) - woken);
+        woken += ends;
+        until(|| ended.get() == woken).await;
+    }
+    for wait in waits {
+        wait.await.unwrap();
+    }
 }
 
 async fn a_wake_that_came_for_a_dropped_wait_is_passed_on(_: Ring) {

@@ -32,6 +32,7 @@
 //! * A cancel by descriptor finds requests by the number here, by the file there, so also through a copy.
 //! * What waits on one of the kernel's workers (a splice of nothing) hears a cancel as `EINTR`, and no deadline.
 
+mod cases;
 mod program;
 mod world;
 

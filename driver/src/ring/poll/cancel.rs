@@ -1,6 +1,7 @@
 //! `IORING_OP_ASYNC_CANCEL` and its kin: ending requests by their number, their descriptor, or all.
 
 use super::PollRing;
+use super::carry;
 use super::entry::Entry;
 use super::requests::{Key, State};
 use super::workers::GivenUp;
@@ -21,6 +22,11 @@ pub(super) fn prepare(entry: &Entry) -> Result<(), i32> {
     Ok(())
 }
 
+fn is_open(fd: i32) -> bool {
+    // SAFETY: touches no memory.
+    unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
+}
+
 impl PollRing {
     /// What the cancel `entry` (the request `own`) answers.
     pub(super) fn cancel_by(&mut self, own: Key, entry: &Entry) -> i32 {
@@ -28,26 +34,41 @@ impl PollRing {
         self.fire();
         let flags = entry.op_flags;
         if flags & (ALL | FD | ANY | OP) == 0 {
-            let key = self.requests.with_number(entry.addr);
-            return key.map_or(-libc::ENOENT, |key| self.cancel_one(key));
+            return self.cancel_number(own, entry.addr);
+        }
+        if flags & FD != 0 && !is_open(entry.fd) {
+            return -libc::EBADF;
         }
         let many = flags & (ALL | ANY) != 0;
         let mut count = 0;
-        let mut last = -libc::ENOENT;
         for key in self.requests.keys() {
             if key == own || !self.matches(key, entry) {
                 continue;
             }
-            last = self.cancel_one(key);
-            count += i32::from(last == 0);
-            if !many && last != -libc::ENOENT {
-                return last;
+            let answer = self.cancel_one(key);
+            if !many && answer != -libc::ENOENT {
+                return answer;
+            }
+            // Those that will end by themselves count, too.
+            count += i32::from(answer != -libc::ENOENT);
+        }
+        if many { count } else { -libc::ENOENT }
+    }
+
+    /// Of those with the same number the last that can be.
+    fn cancel_number(&mut self, own: Key, number: u64) -> i32 {
+        let mut next = self.requests.with_number(number);
+        while let Some(key) = next {
+            next = self.requests.namesake(key);
+            if key == own {
+                continue;
+            }
+            let answer = self.cancel_one(key);
+            if answer != -libc::ENOENT {
+                return answer;
             }
         }
-        match (many, last) {
-            (true, last) if last != -libc::EALREADY || count > 0 => count,
-            (_, last) => last,
-        }
+        -libc::ENOENT
     }
 
     fn matches(&mut self, key: Key, wanted: &Entry) -> bool {
@@ -59,7 +80,7 @@ impl PollRing {
             return true;
         }
         let by_number = flags & USERDATA != 0 || flags & (FD | OP) == 0;
-        (flags & FD == 0 || entry.fd == wanted.fd)
+        (flags & FD == 0 || (entry.fd == wanted.fd && carry::works_on_fd(entry)))
             && (flags & OP == 0 || u32::from(entry.opcode) == wanted.len)
             && (!by_number || entry.user_data == wanted.addr)
     }
@@ -72,8 +93,10 @@ impl PollRing {
         // Who wanted all and has a part answers with the part.
         let part = i32::try_from(request.done).unwrap_or(i32::MAX);
         let result = if part > 0 { part } else { -libc::ECANCELED };
-        let job = match &request.state {
+        let job = match &mut request.state {
             State::Linked | State::Starting | State::Limiting(..) => return -libc::ENOENT,
+            // Its thread tells how it ended.
+            State::AtWord(at) => return if at.cancel() { 0 } else { -libc::EALREADY },
             State::Waiting(_) | State::Watching(_) | State::Sleeping(_) => None,
             State::Working(job) => Some(job.clone()),
         };

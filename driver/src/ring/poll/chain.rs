@@ -18,6 +18,7 @@ const CQE_MORE: u32 = 1 << 1;
 impl PollRing {
     /// Takes over what is staged.
     pub(super) fn submit(&mut self) {
+        self.events_before = self.events;
         let mut staged = std::mem::take(&mut self.staged);
         for chain in staged.chunk_by_mut(|before, _| before.links()) {
             self.submit_chain(chain);
@@ -33,7 +34,7 @@ impl PollRing {
         let limits = |at: usize| at > 0 && chain[at].opcode == opcode::LinkTimeout::CODE;
         let mut before: Option<Key> = None;
         for (at, entry) in chain.iter().enumerate() {
-            let key = self.requests.insert(*entry);
+            let key = self.requests.insert(*entry, self.events_before);
             let linked = before.and_then(|before| self.requests.find(before));
             match linked {
                 None => self.starts.push_back(key),
@@ -72,8 +73,13 @@ impl PollRing {
 
     /// Starts what is to be started, and what that brings on.
     pub(super) fn start_all(&mut self) {
-        while let Some(key) = self.starts.pop_front() {
-            self.start(key);
+        loop {
+            while let Some(key) = self.starts.pop_front() {
+                self.start(key);
+            }
+            if !self.count() {
+                return;
+            }
         }
     }
 
@@ -110,6 +116,7 @@ impl PollRing {
                 let timer = self.timers.arm(until, key);
                 self.set_state(key, State::Sleeping(timer));
             }
+            Outcome::Word(at) => self.set_state(key, State::AtWord(at)),
             Outcome::Gone => {}
         }
     }
@@ -134,6 +141,9 @@ impl PollRing {
             return;
         };
         self.leave(key, &request.state);
+        if carry::counts(&request.entry) {
+            self.counts.retain(|(_, counting)| *counting != key);
+        }
         if let Some(undo) = request.undo {
             undo.undo();
         }
@@ -148,7 +158,12 @@ impl PollRing {
             Some(next) if fails && !request.entry.links_hard() => {
                 self.cancel_rest(next, request.entry.skips_success());
             }
-            Some(next) => self.starts.push_back(next),
+            Some(next) => {
+                if let Some(request) = self.requests.find(next) {
+                    request.since = self.events;
+                }
+                self.starts.push_back(next);
+            }
             None => {}
         }
     }
@@ -159,6 +174,7 @@ impl PollRing {
             State::Waiting(fd) => self.watch.leave(*fd, key),
             State::Watching(fd) => self.watch.unwatch(*fd, key),
             State::Sleeping(timer) | State::Limiting(timer, _) => self.timers.disarm(*timer),
+            State::AtWord(at) => self.futexes.is_idle(at),
             State::Linked | State::Starting | State::Working(_) => {}
         }
     }
@@ -189,6 +205,7 @@ impl PollRing {
     }
 
     fn post(&mut self, entry: &Entry, result: i32, flags: u32) {
+        self.events += u64::from(!carry::passes(entry, result));
         self.completions.push_back(Completion {
             user_data: entry.user_data,
             result,
@@ -203,7 +220,7 @@ impl PollRing {
         };
         match request.state {
             State::Limiting(_, of) => self.limit_passed(key, of),
-            _ if request.entry.opcode == opcode::Timeout::CODE => self.finish(key, -libc::ETIME),
+            _ if request.entry.opcode == opcode::Timeout::CODE => self.timeout_passed(key),
             _ => self.attempt(key),
         }
     }
@@ -226,6 +243,7 @@ impl PollRing {
             result,
             flags: 0,
         };
+        self.events += 1;
         if result == -libc::ETIME {
             self.completions.insert(at, told);
         } else {

@@ -144,7 +144,10 @@ impl PollRing {
         for post in posts.drain(..) {
             match post {
                 Post::Done(key, result) => self.worked(key, result),
-                Post::Message(message) => self.completions.push_back(message),
+                Post::Message(message) => {
+                    self.events += 1;
+                    self.completions.push_back(message);
+                }
             }
         }
         self.messages.taken = posts;

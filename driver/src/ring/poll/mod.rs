@@ -22,6 +22,7 @@ mod cancel;
 mod carry;
 mod chain;
 mod entry;
+mod futex;
 mod messages;
 mod requests;
 mod timers;
@@ -37,6 +38,7 @@ use std::time::{Duration, Instant};
 
 use self::alarm::Alarm;
 use self::entry::Entry;
+use self::futex::Futexes;
 use self::messages::Messages;
 use self::requests::{Key, Requests};
 use self::timers::Timers;
@@ -65,8 +67,15 @@ pub(crate) struct PollRing {
     /// Where the ring is [embedded](Setup::embedded) in another's loop.
     alarm: Option<Alarm>,
     workers: Workers,
+    futexes: Futexes,
     messages: Messages,
     completions: VecDeque<Completion>,
+    /// Completions there ever were, but for those of timeouts that passed; and how many when those were taken over that
+    /// are being started.
+    events: u64,
+    events_before: u64,
+    /// Timeouts that wait for events, too, and for how many there are to be.
+    counts: Vec<(u64, Key)>,
     /// The last enter had completions enough and did not look further.
     looked_away: bool,
 }
@@ -87,20 +96,25 @@ impl PollRing {
             .embedded
             .then(|| Alarm::new(watch.as_fd()))
             .transpose()?;
+        let missing = carry::missing();
         Ok(PollRing {
             owner: Owner::this(),
-            support: Support::of(carry::OPCODES, &setup.without),
-            carries: Support::of(carry::OPCODES, &[]),
+            support: Support::of(carry::OPCODES, &[&setup.without, missing].concat()),
+            carries: Support::of(carry::OPCODES, missing),
             capacity: setup.entries.max(4).next_power_of_two() as usize,
             staged: Vec::new(),
             requests: Requests::default(),
             starts: VecDeque::new(),
             workers: Workers::new(&messages),
+            futexes: Futexes::new(&messages),
             watch,
             alarm,
             timers: Timers::default(),
             messages,
             completions: VecDeque::new(),
+            events: 0,
+            events_before: 0,
+            counts: Vec::new(),
             looked_away: false,
         })
     }
@@ -145,7 +159,7 @@ impl PollRing {
             self.look(limit)?;
         }
         self.start_all();
-        let next = self.timers.next();
+        let next = self.next_time();
         self.alarm.as_mut().map_or(Ok(()), |alarm| alarm.set(next))
     }
 
@@ -193,14 +207,19 @@ impl PollRing {
     pub(crate) fn has_news(&self) -> bool {
         !self.staged.is_empty()
             || watch::poll_now(self.watch.as_fd().as_raw_fd(), carry::IN) != 0
-            || self.timers.next().is_some_and(|at| at <= Instant::now())
+            || self.next_time().is_some_and(|at| at <= Instant::now())
+    }
+
+    /// When there is something to be done by then.
+    fn next_time(&self) -> Option<Instant> {
+        let (timer, idle) = (self.timers.next(), self.futexes.next());
+        timer.into_iter().chain(idle).min()
     }
 
     /// Until the next timer, and no longer than `limit`.
     fn longest_sleep(&self, limit: Option<Duration>) -> Option<Duration> {
         let timer = self
-            .timers
-            .next()
+            .next_time()
             .map(|at| at.saturating_duration_since(Instant::now()));
         match (limit, timer) {
             (Some(limit), Some(timer)) => Some(limit.min(timer)),
@@ -222,10 +241,11 @@ impl PollRing {
     }
 
     fn fire(&mut self) {
-        if self.timers.next().is_none() {
+        if self.next_time().is_none() {
             return;
         }
         let now = Instant::now();
+        self.futexes.end_idle(now);
         while let Some(key) = self.timers.pop_due(now) {
             self.timer_fired(key);
         }

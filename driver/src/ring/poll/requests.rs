@@ -7,6 +7,7 @@ use std::sync::Arc;
 use slab::Slab;
 
 use super::entry::Entry;
+use super::futex::AtWord;
 use super::timers::TimerId;
 use super::workers::Job;
 
@@ -28,6 +29,8 @@ pub(super) enum State {
     Waiting(i32),
     /// It is told each time its descriptor becomes ready.
     Watching(i32),
+    /// A thread waits for it at its word of memory.
+    AtWord(AtWord),
     /// A worker has it.
     Working(Arc<Job>),
     /// It waits for a time.
@@ -46,6 +49,10 @@ pub(super) struct Request {
     pub(super) limit: Option<Key>,
     /// Bytes it has moved already, where it wants all of them.
     pub(super) done: u32,
+    /// Completions there were when it was submitted.
+    pub(super) since: u64,
+    /// The one before it, still there, with the same number.
+    namesake: Option<Key>,
     /// What its start changed on its descriptor is put back at its end.
     pub(super) undo: Option<super::carry::Undo>,
 }
@@ -74,7 +81,7 @@ impl Hasher for NumberHasher {
 pub(super) struct Requests {
     slab: Slab<(u64, Request)>,
     stamps: u64,
-    /// By `user_data`; of several with the same the last.
+    /// By `user_data`; of several with the same the last, which [leads](Request::namesake) to the others.
     numbers: HashMap<u64, Key, BuildHasherDefault<NumberHasher>>,
 }
 
@@ -87,7 +94,8 @@ impl Requests {
         self.slab.is_empty()
     }
 
-    pub(super) fn insert(&mut self, entry: Entry) -> Key {
+    /// Takes a request over, when there have been so many completions.
+    pub(super) fn insert(&mut self, entry: Entry, since: u64) -> Key {
         self.stamps += 1;
         let stamp = self.stamps;
         let user_data = entry.user_data;
@@ -97,11 +105,14 @@ impl Requests {
             next: None,
             limit: None,
             done: 0,
+            since,
+            namesake: None,
             undo: None,
         };
         let index = self.slab.insert((stamp, request));
         let key = Key { index, stamp };
-        self.numbers.insert(user_data, key);
+        let namesake = self.numbers.insert(user_data, key);
+        self.slab[index].1.namesake = namesake;
         key
     }
 
@@ -114,14 +125,39 @@ impl Requests {
         self.find(key)?;
         let (_, request) = self.slab.remove(key.index);
         let number = request.entry.user_data;
-        if self.numbers.get(&number) == Some(&key) {
-            self.numbers.remove(&number);
+        match (self.numbers.get(&number).copied(), request.namesake) {
+            (Some(last), None) if last == key => {
+                self.numbers.remove(&number);
+            }
+            (Some(last), Some(before)) if last == key => {
+                self.numbers.insert(number, before);
+            }
+            (last, before) => self.lead_past(last, key, before),
         }
         Some(request)
     }
 
+    /// Has the one behind `key`, which is gone, lead to the one before it.
+    fn lead_past(&mut self, last: Option<Key>, key: Key, before: Option<Key>) {
+        let mut next = last.and_then(|last| self.find(last));
+        while let Some(request) = next {
+            if request.namesake == Some(key) {
+                request.namesake = before;
+                return;
+            }
+            let namesake = request.namesake;
+            next = namesake.and_then(|namesake| self.find(namesake));
+        }
+    }
+
+    /// The last with that number.
     pub(super) fn with_number(&self, user_data: u64) -> Option<Key> {
         self.numbers.get(&user_data).copied()
+    }
+
+    /// The one with the same number that was there before it.
+    pub(super) fn namesake(&mut self, key: Key) -> Option<Key> {
+        self.find(key)?.namesake
     }
 
     /// All of them, oldest first.

@@ -6,7 +6,7 @@
 //! | `socket` | what sockets have of their own |
 //! | `file` | files and names: all of it may block, so workers do it |
 //! | `splice` | from descriptor to descriptor |
-//! | `wait` | times, readiness, processes, futexes |
+//! | `wait` | times, readiness, processes, words of memory |
 
 mod file;
 mod rw;
@@ -21,8 +21,9 @@ use std::time::Instant;
 use io_uring::opcode as op;
 
 pub(super) use self::socket::{Undo, is_tcp};
-pub(super) use self::wait::{time_of, tries_again};
+pub(super) use self::wait::{counts, passes, time_of, tries_again};
 use super::entry::Entry;
+use super::futex::{self, AtWord};
 use super::requests::Key;
 use super::workers::Work;
 use super::{PollRing, messages};
@@ -41,6 +42,8 @@ pub(super) enum Outcome {
     Work(Work),
     /// To be tried again, or to end, at that time.
     Sleep(Instant),
+    /// A thread waits at its word, and will report.
+    Word(AtWord),
     /// It is complete already.
     Gone,
 }
@@ -88,18 +91,60 @@ pub(super) const OPCODES: &[u8] = &[
     op::PollAdd::CODE,
     op::Timeout::CODE,
     op::LinkTimeout::CODE,
+    op::TimeoutRemove::CODE,
     op::AsyncCancel::CODE,
     op::MsgRingData::CODE,
     op::EpollCtl::CODE,
     op::EpollWait::CODE,
     op::WaitId::CODE,
+    op::FutexWait::CODE,
+    op::FutexWake::CODE,
 ];
+
+/// What of it cannot be had here.
+pub(super) fn missing() -> &'static [u8] {
+    if futex::exists() {
+        &[]
+    } else {
+        &[op::FutexWait::CODE]
+    }
+}
+
+/// Whether the entry's descriptor is what it works on, and not the directory it begins at, a set, a process or flags.
+pub(super) fn works_on_fd(entry: &Entry) -> bool {
+    !matches!(
+        entry.opcode,
+        op::Nop::CODE
+            | op::Socket::CODE
+            | op::Close::CODE
+            | op::OpenAt::CODE
+            | op::OpenAt2::CODE
+            | op::Statx::CODE
+            | op::UnlinkAt::CODE
+            | op::RenameAt::CODE
+            | op::MkDirAt::CODE
+            | op::SymlinkAt::CODE
+            | op::LinkAt::CODE
+            | op::GetXattr::CODE
+            | op::SetXattr::CODE
+            | op::Timeout::CODE
+            | op::LinkTimeout::CODE
+            | op::TimeoutRemove::CODE
+            | op::AsyncCancel::CODE
+            | op::EpollCtl::CODE
+            | op::WaitId::CODE
+            | op::FutexWait::CODE
+            | op::FutexWake::CODE
+    )
+}
 
 /// Takes over what an entry points at only until it is submitted, and finds what is wrong with it before anything of its
 /// chain has begun.
 pub(super) fn prepare(entry: &mut Entry) -> Result<(), i32> {
     match entry.opcode {
         op::Timeout::CODE | op::LinkTimeout::CODE => wait::prepare(entry),
+        op::TimeoutRemove::CODE => wait::prepare_removal(entry),
+        op::FutexWait::CODE | op::FutexWake::CODE => wait::prepare_futex(entry),
         op::AsyncCancel::CODE => super::cancel::prepare(entry),
         _ => Ok(()),
     }
@@ -139,12 +184,15 @@ pub(super) fn carry(ring: &mut PollRing, key: Key) -> Outcome {
         op::Splice::CODE => splice::splice(&entry),
         op::Tee::CODE => splice::tee(&entry),
         op::PollAdd::CODE => wait::poll(&entry),
-        op::Timeout::CODE => wait::timeout(&entry),
+        op::Timeout::CODE => wait::timeout(ring, key, &entry),
+        op::TimeoutRemove::CODE => Outcome::Done(ring.remove_timeout(&entry)),
         op::AsyncCancel::CODE => Outcome::Done(ring.cancel_by(key, &entry)),
         op::MsgRingData::CODE => Outcome::Done(message(&entry)),
         op::EpollCtl::CODE => wait::epoll_ctl(&entry),
         op::EpollWait::CODE => wait::epoll_wait(&entry),
         op::WaitId::CODE => wait::waitid(&entry, &mut request.undo),
+        op::FutexWait::CODE => wait::futex(ring, key, &entry),
+        op::FutexWake::CODE => wait::futex_wake(&entry),
         _ => file::carry(&entry),
     }
 }
