@@ -1,21 +1,21 @@
 //! The driver of this thread.
 
 use std::cell::RefCell;
+use std::mem::ManuallyDrop;
 
 use crate::driver::Driver;
 
 thread_local! {
-    static CURRENT: RefCell<Option<Driver>> = const { RefCell::new(None) };
+    // Without a destructor, for which each access would have to look first. [`Entered`] empties it; one that is
+    // forgotten leaks its driver.
+    static CURRENT: RefCell<ManuallyDrop<Option<Driver>>> =
+        const { RefCell::new(ManuallyDrop::new(None)) };
 }
 
 /// This thread's driver, if one was entered.
 #[inline]
 pub(crate) fn try_driver() -> Option<Driver> {
-    // At thread exit the variable may be gone already: then there is no driver.
-    CURRENT
-        .try_with(|current| current.borrow().clone())
-        .ok()
-        .flatten()
+    CURRENT.with(|current| Option::clone(&current.borrow()))
 }
 
 /// This thread's driver.
@@ -28,20 +28,31 @@ pub(crate) fn try_driver() -> Option<Driver> {
 pub(crate) fn driver(operation: &str) -> Driver {
     match try_driver() {
         Some(driver) => driver,
-        None => panic!(
-            "{operation} was polled outside an Annulet runtime: await it inside \
-             `Runtime::block_on`, `#[runtime::main]` or a spawned task"
-        ),
+        None => outside(operation),
     }
+}
+
+#[cold]
+#[track_caller]
+fn outside(operation: &str) -> ! {
+    panic!(
+        "{operation} was polled outside an Annulet runtime: await it inside \
+         `Runtime::block_on`, `#[runtime::main]` or a spawned task"
+    )
 }
 
 /// Makes `driver` this thread's until the guard is dropped.
 pub(crate) fn enter(driver: &Driver) -> Entered {
-    let previous = CURRENT.with(|current| current.replace(Some(driver.clone())));
+    let previous = replace(Some(driver.clone()));
     Entered {
         previous,
         _local: std::marker::PhantomData,
     }
+}
+
+fn replace(driver: Option<Driver>) -> Option<Driver> {
+    let driver = ManuallyDrop::new(driver);
+    ManuallyDrop::into_inner(CURRENT.with(|current| current.replace(driver)))
 }
 
 /// Restores the thread's former driver when dropped; made by [`Driver::enter`].
@@ -53,10 +64,7 @@ pub struct Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        let previous = self.previous.take();
-        let ours =
-            CURRENT.try_with(|current| std::mem::replace(&mut *current.borrow_mut(), previous));
-        // Dropped outside the borrow: it may be the driver's last handle.
-        drop(ours);
+        // What it replaces is dropped outside the borrow: it may be the driver's last handle.
+        drop(replace(self.previous.take()));
     }
 }

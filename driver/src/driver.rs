@@ -30,14 +30,14 @@ use self::metrics::{Counts, add};
 use crate::current::{self, Entered};
 use crate::fd::{Fd, FdRef};
 use crate::op::{CloseOwned, GivesUp, Op, cancel_entry};
-use crate::ring::{Completion, DriverKind, Ring, Setup, Sqe, VARIABLE, Wait, refusal};
+use crate::ring::{Completion, DriverKind, Ring, Setup, Sqe, Support, VARIABLE, Wait, refusal};
 use crate::slots::{Key, Orphaned, Slots};
 use crate::unpark::{Remote, Unparker};
 
 /// `user_data` of entries whose answer nobody wants (cancels).
 pub(crate) const IGNORE: u64 = u64::MAX;
 /// `user_data` of what ends the driver's sleep: the poll on its eventfd, and other rings' messages.
-pub(crate) const WAKE: u64 = u64::MAX - 1;
+pub(crate) const WAKE: u64 = IGNORE - 1;
 /// Descriptors' memory kept for reuse.
 const SPARE_FDS: usize = 1024;
 
@@ -68,6 +68,7 @@ struct Inner {
     remote: Remote,
     closed: Cell<bool>,
     kind: DriverKind,
+    support: Support,
     refused: Option<io::Error>,
     counts: Counts,
     attempts: Attempts,
@@ -104,7 +105,7 @@ impl Driver {
         if let Some(fd) = remote.ring() {
             ring.known_as(fd.as_raw_fd());
         }
-        let kind = ring.kind();
+        let (kind, support) = (ring.kind(), ring.support());
         let core = Core {
             ring,
             slots: Slots::new(),
@@ -121,6 +122,7 @@ impl Driver {
             remote,
             closed: Cell::new(false),
             kind,
+            support,
             refused,
             counts: Counts::default(),
             attempts: Attempts::new(setup.attempts),
@@ -179,7 +181,7 @@ impl Driver {
     /// Whether the ring carries out an opcode (an `IORING_OP_*` number).
     #[inline]
     pub fn supports(&self, opcode: u8) -> bool {
-        self.core().ring.supports(opcode)
+        self.inner.support.has(opcode)
     }
 
     /// The counters.

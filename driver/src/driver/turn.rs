@@ -4,6 +4,7 @@
 //! called at the end, orphans are taken out before they are discarded.
 
 use std::io;
+use std::slice;
 
 use io_uring::squeue::Flags;
 
@@ -13,6 +14,12 @@ use crate::fd::{FdRef, Lane};
 use crate::op::{cancel_entry, watch_entry};
 use crate::ring::{Completion, Sqe, Wait};
 use crate::slots::{Done, Key, Settled};
+
+/// What is to follow a completion.
+enum Follow {
+    Poked(Completion),
+    Settled(Settled),
+}
 
 impl Core {
     /// Adds an entry to the group that [`Driver::stage_group`] hands over as a whole.
@@ -65,7 +72,7 @@ impl Driver {
     #[inline]
     pub(crate) fn stage_one(&self, core: &mut Core, sqe: Sqe) {
         add(&self.inner.counts.staged, 1);
-        if !core.backlog.is_empty() || !core.ring.stage(std::slice::from_ref(&sqe)) {
+        if !core.backlog.is_empty() || !core.ring.stage(slice::from_ref(&sqe)) {
             core.stage_later(sqe);
             self.make_room(core);
         }
@@ -163,17 +170,23 @@ impl Driver {
         }
     }
 
+    /// Moves what has completed out of the ring, settles it in that order, then wakes.
+    ///
+    /// Most completions mean no more than a waking, and are settled under one borrow. What something else has to follow
+    /// ends it for the time that takes.
     fn reap(&self) {
         let mut batch = {
-            let mut core = self.core();
+            let core = &mut *self.core();
             let mut batch = std::mem::take(&mut core.batch);
             core.ring.reap(&mut batch);
             batch
         };
         add(&self.inner.counts.completions, batch.len() as u64);
-        for completion in batch.drain(..) {
-            self.settle(completion);
+        let mut rest = batch.iter();
+        while let Some(what) = self.settle_some(&mut rest) {
+            self.follow(what);
         }
+        batch.clear();
         self.core().batch = batch;
         self.wake_ready();
     }
@@ -189,30 +202,39 @@ impl Driver {
         }
     }
 
-    fn settle(&self, completion: Completion) {
-        match completion.user_data {
-            IGNORE => return,
-            WAKE => return self.poked(completion),
-            _ => {}
-        }
-        let settled = self.core().slots.settle(completion);
-        match settled {
-            Settled::Noted => {}
-            Settled::Wake(waker) => self.inner.ready.borrow_mut().push(waker),
-            Settled::ToNote(key) => {
-                let mut ready = self.inner.ready.borrow_mut();
-                self.core().slots.note(key, completion, &mut ready);
+    /// Settles completions until something else than a waking is to follow one.
+    fn settle_some(&self, batch: &mut slice::Iter<'_, Completion>) -> Option<Follow> {
+        let core = &mut *self.core();
+        let wakers = &mut *self.inner.ready.borrow_mut();
+        for completion in batch {
+            match completion.user_data {
+                IGNORE => {}
+                WAKE => return Some(Follow::Poked(*completion)),
+                _ => {
+                    if let Some(settled) = core.slots.settle(completion, wakers) {
+                        return Some(Follow::Settled(settled));
+                    }
+                }
             }
-            Settled::Done(done) => self.follow(done),
-            Settled::Orphan(key) => self.discard(key, true),
-            Settled::NotFound(key) | Settled::OutOfTime(key) => self.stage_cancel(key),
+        }
+        None
+    }
+
+    #[cold]
+    fn follow(&self, what: Follow) {
+        match what {
+            Follow::Poked(completion) => self.poked(completion),
+            Follow::Settled(Settled::Done(done)) => self.finish(done),
+            Follow::Settled(Settled::Orphan(key)) => self.discard(key, true),
+            Follow::Settled(Settled::NotFound(key) | Settled::OutOfTime(key)) => {
+                self.stage_cancel(key);
+            }
         }
     }
 
     /// Does what has to follow an operation's last completion.
-    fn follow(&self, done: Done) {
+    fn finish(&self, done: Done) {
         let mut ready = self.inner.ready.borrow_mut();
-        ready.extend(done.waker);
         if let Some((token, flight)) = done.token {
             token.ended(flight, done.cancelled, &mut ready);
         }
@@ -253,7 +275,7 @@ impl Driver {
             tracing::error!("a buffer panicked when it was dropped");
         }
         if let Some(done) = orphan.done.take() {
-            self.follow(done);
+            self.finish(done);
         }
         let (fd, lane) = (orphan.fd.take(), orphan.lane.take());
         let group = orphan.group.take();

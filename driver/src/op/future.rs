@@ -12,7 +12,7 @@ use crate::cancel::{CancelToken, TokenInner};
 use crate::driver::Driver;
 use crate::fd::{Fd, FdRef, Lane};
 use crate::group::SerialGroup;
-use crate::slots::{Key, Taken};
+use crate::slots::{Key, Look, Taken};
 
 /// When an operation is to be given up.
 #[derive(Clone, Copy, Debug)]
@@ -53,13 +53,27 @@ pub struct Op<T: Operation> {
 pub(super) enum Phase<T> {
     Idle(T),
     Waiting(Waiting<T>),
-    Flight {
-        driver: Driver,
-        key: Key,
-        /// How often the driver had entered the kernel when it was staged.
-        since: u64,
-    },
+    Flight(Flight),
     Done,
+}
+
+/// An operation in its slot.
+pub(super) struct Flight {
+    pub(super) driver: Driver,
+    pub(super) key: Key,
+    /// How often the driver had entered the kernel when it was staged.
+    pub(super) since: u64,
+}
+
+impl Flight {
+    /// Another waker than before is to be woken.
+    #[cold]
+    fn wake_by(&self, waker: &Waker) {
+        // Cloning one and dropping one may run anything: nothing is borrowed meanwhile.
+        let waker = waker.clone();
+        let replaced = self.driver.core().slots.set_waker(self.key, waker);
+        drop(replaced);
+    }
 }
 
 /// An operation queued for a lane.
@@ -160,37 +174,49 @@ impl<T: Operation> Op<T> {
 
     /// Takes the result of an operation in flight, once it is there.
     pub(crate) fn poll_flight(&mut self, cx: &mut Context<'_>) -> Poll<T::Output> {
-        self.poll_taken(cx).map(|(_, taken)| finish(taken))
+        self.poll_taken(cx).map(finish)
     }
 
     /// As [`poll_flight`](Op::poll_flight), for an operation that may take several rounds.
+    #[inline]
     fn poll_rounds(&mut self, cx: &mut Context<'_>) -> Poll<T::Output> {
-        let (driver, mut taken) = ready!(self.poll_taken(cx));
-        if T::ROUNDS && taken.op.goes_on(&taken.result) {
-            return self
-                .next_round(&driver, taken, cx)
-                .map_or(Poll::Pending, Poll::Ready);
+        if !T::ROUNDS {
+            return self.poll_flight(cx);
         }
-        Poll::Ready(finish(taken))
+        let driver = self.flight().map(|(driver, _)| driver.clone());
+        let mut taken = ready!(self.poll_taken(cx));
+        match driver {
+            Some(driver) if taken.op.goes_on(&taken.result) => self
+                .next_round(&driver, taken, cx)
+                .map_or(Poll::Pending, Poll::Ready),
+            _ => Poll::Ready(finish(taken)),
+        }
     }
 
-    fn poll_taken(&mut self, cx: &mut Context<'_>) -> Poll<(Driver, Taken<T>)> {
-        let Phase::Flight { driver, key, since } = &self.phase else {
-            panic!("{} was polled after it had resolved", T::NAME);
+    #[inline]
+    fn poll_taken(&mut self, cx: &mut Context<'_>) -> Poll<Taken<T>> {
+        let Phase::Flight(flight) = &self.phase else {
+            polled_again(T::NAME);
         };
-        // SAFETY: `key` was made by `place` from an operation of this very type `T`.
-        let (polled, replaced) = unsafe { driver.core().slots.poll_take::<T>(*key, cx) };
-        drop(replaced);
-        let Poll::Ready(taken) = polled else {
-            return Poll::Pending;
-        };
-        if let (Some(tried), Some(fd), Ok(_)) = (taken.op.attempts(), &taken.fd, &taken.result) {
-            fd.hint(tried).completed(driver.enters() == since + 1);
+        let mut core = flight.driver.core();
+        match core.slots.look(flight.key, cx.waker()) {
+            Look::Done => {}
+            Look::Waits => return Poll::Pending,
+            Look::WaitsForAnother => {
+                drop(core);
+                flight.wake_by(cx.waker());
+                return Poll::Pending;
+            }
         }
-        let Phase::Flight { driver, .. } = std::mem::replace(&mut self.phase, Phase::Done) else {
-            unreachable!("looked at above");
-        };
-        Poll::Ready((driver, taken))
+        // SAFETY: `key` was made by `place` from an operation of this very type `T`.
+        let taken = unsafe { core.slots.take_out::<T>(flight.key) };
+        drop(core);
+        if let (Some(tried), Some(fd), Ok(_)) = (taken.op.attempts(), &taken.fd, &taken.result) {
+            let at_once = flight.driver.enters() == flight.since + 1;
+            fd.hint(tried).completed(at_once);
+        }
+        self.phase = Phase::Done;
+        Poll::Ready(taken)
     }
 
     /// The future goes before its operation has ended.
@@ -199,19 +225,25 @@ impl<T: Operation> Op<T> {
         match std::mem::replace(&mut self.phase, Phase::Done) {
             Phase::Idle(_) | Phase::Done => {}
             Phase::Waiting(waiting) => self.leave(&waiting),
-            Phase::Flight { driver, key, .. } => driver.abandon(key),
+            Phase::Flight(flight) => flight.driver.abandon(flight.key),
         }
     }
 
     pub(crate) fn flight(&self) -> Option<(&Driver, Key)> {
         match &self.phase {
-            Phase::Flight { driver, key, .. } => Some((driver, *key)),
+            Phase::Flight(flight) => Some((&flight.driver, flight.key)),
             _ => None,
         }
     }
 }
 
+#[cold]
+fn polled_again(operation: &str) -> ! {
+    panic!("{operation} was polled after it had resolved")
+}
+
 /// An operation's result, out of its slot; what it held of its descriptor is given up.
+#[inline]
 fn finish<T: Operation>(mut taken: Taken<T>) -> T::Output {
     if let Some(fd) = &taken.fd {
         taken.op.landed(&taken.result, Origin::landing(fd));
@@ -229,10 +261,11 @@ fn finish<T: Operation>(mut taken: Taken<T>) -> T::Output {
 impl<T: Operation> Future for Op<T> {
     type Output = T::Output;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T::Output> {
         let this = self.get_mut();
         match &this.phase {
-            Phase::Flight { .. } | Phase::Done => this.poll_rounds(cx),
+            Phase::Flight(_) | Phase::Done => this.poll_rounds(cx),
             Phase::Idle(_) => this.start(cx).map_or(Poll::Pending, Poll::Ready),
             Phase::Waiting(_) => this.wait(cx),
         }
@@ -253,7 +286,7 @@ impl<T: Operation> fmt::Debug for Op<T> {
         let phase = match &self.phase {
             Phase::Idle(_) => "not started",
             Phase::Waiting(_) => "queued for its direction",
-            Phase::Flight { .. } => "in flight",
+            Phase::Flight(_) => "in flight",
             Phase::Done => "resolved",
         };
         f.debug_struct("Op")

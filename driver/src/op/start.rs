@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use io_uring::{opcode, squeue};
 
-use super::future::{Deadline, Op, Phase};
+use super::future::{Deadline, Flight, Op, Phase};
 use super::seats::{ALL, GivesUp, Which};
 use super::{OnDrop, Operation, Origin, Success};
 use crate::cancel::cancelled;
@@ -29,6 +29,7 @@ impl<T: Operation> Op<T> {
     /// Everything that can refuse the operation before a lane or a slot is involved.
     ///
     /// `fall_back`: what the ring does not know may be done by a plain system call, at once.
+    #[inline]
     pub(crate) fn admit(&mut self, driver: &Driver, fall_back: bool) -> Result<(), Refused> {
         let Phase::Idle(op) = &mut self.phase else {
             return Ok(());
@@ -104,6 +105,7 @@ impl<T: Operation> Op<T> {
     ///
     /// The operation is counted in on its descriptors already. `gives_up` says which of its lanes are given up when
     /// it has ended; `waker` is woken when it has completed.
+    #[inline]
     pub(crate) fn place(
         &mut self,
         driver: &Driver,
@@ -144,7 +146,26 @@ impl<T: Operation> Op<T> {
         // SAFETY: `Operation::entry` vouches for pointers into the operation, which stays in its slot, left
         // alone, until the last completion with this `user_data` (or for ever).
         let sqe = unsafe { Sqe::new(entry) }.on(identity);
-        self.stage(driver, &mut core, key, sqe, link, on_worker);
+        if self.deadline.is_none() && link.is_none() {
+            driver.stage_one(&mut core, sqe);
+        } else {
+            self.stage(driver, &mut core, key, sqe, link, on_worker);
+        }
+        if self.token.is_some() {
+            self.take_off(driver, &mut core, key);
+        }
+        drop(core);
+        self.phase = Phase::Flight(Flight {
+            driver: driver.clone(),
+            key,
+            since: driver.enters(),
+        });
+        Some(key)
+    }
+
+    /// Tells the operation's token that it is in flight.
+    #[cold]
+    fn take_off(&mut self, driver: &Driver, core: &mut Core, key: Key) {
         // The next round, if there is one, will need it again.
         let token = if T::ROUNDS {
             self.token.clone()
@@ -155,16 +176,10 @@ impl<T: Operation> Op<T> {
             let flight = token.flies(driver, key);
             core.slots.set_token(key, (token, flight));
         }
-        drop(core);
-        self.phase = Phase::Flight {
-            driver: driver.clone(),
-            key,
-            since: driver.enters(),
-        };
-        Some(key)
     }
 
-    /// Stages the operation's entry, and with it what ends it at its deadline.
+    /// Stages the operation's entry as a chain's, or with what ends it at its deadline.
+    #[cold]
     fn stage(
         &self,
         driver: &Driver,
@@ -175,8 +190,7 @@ impl<T: Operation> Op<T> {
         on_worker: bool,
     ) {
         match (self.deadline, link) {
-            (None, None) => driver.stage_one(core, sqe),
-            (None, Some(_)) => core.stage_later(sqe),
+            (None, _) => core.stage_later(sqe),
             (Some(deadline), None) if on_worker => {
                 let timespec = core.slots.arm_timer(key, deadline.left());
                 let timer = opcode::Timeout::new(timespec).build();
@@ -200,6 +214,7 @@ impl<T: Operation> Op<T> {
     }
 
     /// First poll: refused, queued or staged.
+    #[inline]
     pub(super) fn start(&mut self, cx: &mut Context<'_>) -> Option<T::Output> {
         let driver = current::driver(T::NAME);
         match self.admit(&driver, true) {
@@ -226,6 +241,7 @@ impl<T: Operation> Op<T> {
 
     /// Counted in, the lanes held: serves the operation from what is kept, or stages it. `lane` is its own
     /// descriptor's.
+    #[inline]
     pub(super) fn go(
         &mut self,
         driver: &Driver,
@@ -327,6 +343,7 @@ impl<T: Operation> Op<T> {
 }
 
 /// The answer to an operation that the ring does not know and that has no plain way.
+#[cold]
 fn unsupported<T: Operation>() -> io::Error {
     io::Error::new(
         io::ErrorKind::Unsupported,

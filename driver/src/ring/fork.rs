@@ -27,6 +27,7 @@ impl Owner {
     }
 
     /// Whether this process is it. An ordinary load: the count changes only while a process has one thread.
+    #[inline]
     pub(super) fn is_this(self) -> bool {
         FORKS.load(Relaxed) == self.0
     }

@@ -12,6 +12,10 @@ use std::ptr;
 
 use io_uring::{EnterFlags, IoUring, Probe};
 use rustix::io::Errno;
+use rustix::io_uring::{
+    IoringEnterFlags, io_uring_enter, io_uring_enter_arg, io_uring_getevents_arg, io_uring_ptr,
+};
+use rustix::time::Timespec;
 
 use super::fork::Owner;
 use super::{Completion, Setup, Sqe, Support, Wait};
@@ -51,15 +55,6 @@ struct RsrcUpdate {
     offset: u32,
     resv: u32,
     data: u64,
-}
-
-/// The layout of `struct io_uring_getevents_arg`.
-#[repr(C)]
-struct GeteventsArg {
-    sigmask: u64,
-    sigmask_sz: u32,
-    min_wait_usec: u32,
-    ts: u64,
 }
 
 /// One combination of set-up flags to try.
@@ -243,19 +238,14 @@ impl KernelRing {
             flags |= EnterFlags::SQ_WAKEUP;
         }
         let result = match wait {
-            Wait::No => self.enter_raw(staged, 0, flags.bits(), None),
-            Wait::AtMost(None) => self.enter_raw(staged, 1, flags.bits(), None),
+            Wait::No => self.enter_raw(staged, 0, flags, None),
+            Wait::AtMost(None) => self.enter_raw(staged, 1, flags, None),
             Wait::AtMost(Some(limit)) => {
-                let ts = libc::timespec {
+                let ts = Timespec {
                     tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
                     tv_nsec: i64::from(limit.subsec_nanos()),
                 };
-                self.enter_raw(
-                    staged,
-                    1,
-                    flags.bits() | EnterFlags::EXT_ARG.bits(),
-                    Some(&ts),
-                )
+                self.enter_raw(staged, 1, flags, Some(&ts))
             }
         };
         match result {
@@ -266,52 +256,50 @@ impl KernelRing {
         }
     }
 
+    /// The call itself is made inline: what a processor has learnt of calls and returns is gone after a system call, so
+    /// that a return from the C library's wrapper is mispredicted each time.
     fn enter_raw(
         &self,
         staged: u32,
         want: u32,
-        flags: u32,
-        limit: Option<&libc::timespec>,
+        flags: EnterFlags,
+        limit: Option<&Timespec>,
     ) -> Result<(), Errno> {
-        let arg = limit.map(|ts| GeteventsArg {
-            sigmask: 0,
-            sigmask_sz: 0,
-            min_wait_usec: 0,
-            ts: ptr::from_ref(ts) as u64,
-        });
-        let (arg_ptr, arg_size) = match &arg {
-            Some(arg) => (ptr::from_ref(arg), size_of::<GeteventsArg>()),
-            None => (ptr::null(), 0),
+        let flags = IoringEnterFlags::from_bits_retain(flags.bits() | self.enter_flags);
+        // SAFETY: io_uring_enter(2) on our own ring, by its descriptor or by its index in this thread's table, which the
+        // flags tell apart. `arg` and `limit` outlive the call, which is all the kernel asks; the entries it consumes
+        // are `Sqe`s and vouch for their own memory.
+        let entered = unsafe {
+            let fd = BorrowedFd::borrow_raw(self.enter_fd);
+            match limit {
+                None => io_uring_enter(fd, staged, want, flags),
+                Some(limit) => {
+                    let arg = io_uring_getevents_arg {
+                        ts: io_uring_ptr::new(ptr::from_ref(limit).cast_mut().cast()),
+                        ..Default::default()
+                    };
+                    let flags = flags | IoringEnterFlags::EXT_ARG;
+                    io_uring_enter_arg(fd, staged, want, flags, Some(&arg))
+                }
+            }
         };
-        // SAFETY: io_uring_enter(2) on our own ring. `arg` and `limit` outlive the call, which is all
-        // the kernel asks; the entries it consumes are `Sqe`s and vouch for their own memory.
-        let n = unsafe {
-            libc::syscall(
-                libc::SYS_io_uring_enter,
-                self.enter_fd,
-                staged,
-                want,
-                flags | self.enter_flags,
-                arg_ptr,
-                arg_size,
-            )
-        };
-        if n < 0 {
-            Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO))
-        } else {
-            Ok(())
-        }
+        entered.map(drop)
     }
 
     pub(crate) fn reap(&mut self, batch: &mut Vec<Completion>) {
         if !self.owner.is_this() {
             return;
         }
-        batch.extend(self.ring.completion().map(|cqe| Completion {
-            user_data: cqe.user_data(),
-            result: cqe.result(),
-            flags: cqe.flags(),
-        }));
+        let mut queue = self.ring.completion();
+        batch.reserve(queue.len());
+        // Not `extend`: the queue's iterator does not say how long it is, so each push would look for room.
+        for cqe in &mut queue {
+            batch.push(Completion {
+                user_data: cqe.user_data(),
+                result: cqe.result(),
+                flags: cqe.flags(),
+            });
+        }
     }
 
     pub(super) fn support(&self) -> &Support {

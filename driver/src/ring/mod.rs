@@ -24,7 +24,7 @@ use std::time::Duration;
 use io_uring::squeue;
 
 pub(crate) use self::kernel::refusal;
-use self::probe::Support;
+pub(crate) use self::probe::Support;
 pub(crate) use self::setup::VARIABLE;
 pub use self::setup::{DriverKind, Setup};
 
@@ -215,10 +215,9 @@ impl Ring {
         on_ring!(self, ring => ring.reap(batch), else ());
     }
 
-    /// Whether the ring carries an opcode out.
-    #[inline]
-    pub(crate) fn supports(&self, opcode: u8) -> bool {
-        on_ring!(self, ring => ring.support().has(opcode), else false)
+    /// The opcodes that the ring carries out.
+    pub(crate) fn support(&self) -> Support {
+        on_ring!(self, ring => *ring.support(), else Support::none())
     }
 
     /// Which one it is.

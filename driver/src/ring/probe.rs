@@ -3,8 +3,8 @@
 use io_uring::Probe;
 
 /// The set of opcodes a ring carries out.
-#[derive(Clone, Debug)]
-pub(super) struct Support {
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Support {
     bits: [u64; 4],
 }
 
@@ -36,7 +36,7 @@ impl Support {
 
     /// Whether the opcode (an `IORING_OP_*` number) is carried out.
     #[inline]
-    pub(super) fn has(&self, opcode: u8) -> bool {
+    pub(crate) fn has(&self, opcode: u8) -> bool {
         self.bits[usize::from(opcode / 64)] & (1 << (opcode % 64)) != 0
     }
 }

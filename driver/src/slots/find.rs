@@ -24,12 +24,14 @@ impl Slots {
     /// The operations in `phase` that `pick` picks, oldest first.
     pub(super) fn keys(&self, phase: Phase, pick: impl Fn(&Slot) -> bool) -> Vec<Key> {
         let picked = self
-            .slab
+            .table
             .iter()
             .filter(|(_, slot)| slot.phase == phase && pick(slot));
-        let mut keys: Vec<Key> = picked
-            .map(|(i, slot)| Key::new(i, slot.generation))
-            .collect();
+        let key = |(index, slot): (u32, &Slot)| Key {
+            index,
+            generation: slot.generation,
+        };
+        let mut keys: Vec<Key> = picked.map(key).collect();
         keys.sort_by_key(|key| key.generation);
         keys
     }
@@ -61,7 +63,7 @@ impl Slots {
         let mut keys = Vec::new();
         let mut index = fd.head();
         while index != NONE {
-            let slot = &self.slab[index as usize];
+            let slot = &self.table[index];
             keys.push(Key {
                 index,
                 generation: slot.generation,
@@ -82,7 +84,7 @@ impl Slots {
 
     #[inline]
     pub(super) fn list(&mut self, index: u32) {
-        let slot = &mut self.slab[index as usize];
+        let slot = &mut self.table[index];
         let Some(fd) = &slot.fd else {
             return;
         };
@@ -91,22 +93,31 @@ impl Slots {
         slot.next = head;
         slot.listed = true;
         if head != NONE {
-            self.slab[head as usize].prev = index;
+            self.table[head].prev = index;
         }
     }
 
+    /// Takes it out of the list: most are alone there.
     #[inline]
     pub(super) fn unlist(&mut self, index: u32) {
-        let slot = &mut self.slab[index as usize];
+        let slot = &mut self.table[index];
         slot.listed = false;
+        match (&slot.fd, slot.next, slot.prev) {
+            (Some(fd), NONE, NONE) => fd.set_head(NONE),
+            _ => self.unlist_among(index),
+        }
+    }
+
+    fn unlist_among(&mut self, index: u32) {
+        let slot = &mut self.table[index];
         let (next, prev) = (slot.next, slot.prev);
         if prev != NONE {
-            self.slab[prev as usize].next = next;
+            self.table[prev].next = next;
         } else if let Some(fd) = &slot.fd {
             fd.set_head(next);
         }
         if next != NONE {
-            self.slab[next as usize].prev = prev;
+            self.table[next].prev = prev;
         }
     }
 }

@@ -1,43 +1,67 @@
 //! Memory the kernel may look into: cells that never move.
 //!
-//! A cell is lent to one operation from its start to its last completion. Cells come from chunks that
-//! are freed only with the whole store, so lending and giving back allocates nothing once warm. An
-//! operation too large for a small cell gets one of the large ones; a still larger one its own
-//! allocation.
+//! A cell serves one operation from its start to its last completion. Each slot has one of its own, large enough for a
+//! read or a write of a buffer; what does not fit there is lent a cell of a larger kind, and what is larger still its
+//! own allocation. Cells come from chunks that are freed only with the whole store, so that all this allocates nothing
+//! once warm.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 
+/// Bytes of a slot's own cell: enough for a receive into a vector, with its deadline.
+pub(super) const OWN: usize = 64;
 /// Bytes of a small cell: enough for an accept with its address.
 const SMALL: usize = 192;
-/// Bytes of a large cell: enough for a message header, its address, vectors and some control data.
+/// Bytes of a large cell: enough for a `recvmsg` with address, control data and a few vectors.
 const LARGE: usize = 1024;
 /// Cells in a chunk.
 const CHUNK: usize = 64;
 const ALIGN: usize = 16;
 
 /// The kind of cell a value goes into; known from its type.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
+    /// The slot's own.
+    Own,
     Small,
     Large,
-    Own(Layout),
+    /// Memory of its own.
+    Alone(Layout),
 }
 
 impl Class {
     /// The smallest kind that a value of this layout fits into.
     pub(super) const fn of(layout: Layout) -> Class {
-        if layout.size() <= SMALL && layout.align() <= ALIGN {
+        if layout.align() > ALIGN || layout.size() > LARGE {
+            Class::Alone(layout)
+        } else if layout.size() <= OWN {
+            Class::Own
+        } else if layout.size() <= SMALL {
             Class::Small
-        } else if layout.size() <= LARGE && layout.align() <= ALIGN {
-            Class::Large
         } else {
-            Class::Own(layout)
+            Class::Large
         }
     }
 }
 
-/// All cells of one driver.
+/// The cells of slots, by the slots' numbers.
+#[derive(Debug, Default)]
+pub(super) struct Cells {
+    chunks: Chunks<OWN>,
+}
+
+impl Cells {
+    /// The cell of slot `index`: asked for once each, in order.
+    pub(super) fn cell(&mut self, index: usize) -> NonNull<u8> {
+        if index == self.chunks.0.len() * CHUNK {
+            self.chunks.add();
+        }
+        // SAFETY: within its chunk, `OWN * CHUNK` bytes long.
+        unsafe { self.chunks.0[index / CHUNK].add(index % CHUNK * OWN) }
+    }
+}
+
+/// The cells that are lent.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     small: Pool<SMALL>,
@@ -45,13 +69,14 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// Lends a cell.
+    /// The cell for a value of `class`, in a slot whose own is `own`.
     #[inline]
-    pub(super) fn lend(&mut self, class: Class) -> NonNull<u8> {
+    pub(super) fn lend(&mut self, class: Class, own: NonNull<u8>) -> NonNull<u8> {
         match class {
+            Class::Own => own,
             Class::Small => self.small.lend(),
             Class::Large => self.large.lend(),
-            Class::Own(layout) => allocate(layout),
+            Class::Alone(layout) => allocate(layout),
         }
     }
 
@@ -61,10 +86,11 @@ impl Memory {
     #[inline]
     pub(super) unsafe fn give_back(&mut self, cell: NonNull<u8>, class: Class) {
         match class {
+            Class::Own => {}
             Class::Small => self.small.free.push(cell),
             Class::Large => self.large.free.push(cell),
             // SAFETY: `lend` allocated it with this very layout; the caller is done with it.
-            Class::Own(layout) => unsafe { dealloc(cell.as_ptr(), layout) },
+            Class::Alone(layout) => unsafe { dealloc(cell.as_ptr(), layout) },
         }
     }
 }
@@ -72,15 +98,11 @@ impl Memory {
 /// Cells of one size.
 #[derive(Debug, Default)]
 struct Pool<const SIZE: usize> {
-    chunks: Vec<NonNull<u8>>,
+    chunks: Chunks<SIZE>,
     free: Vec<NonNull<u8>>,
 }
 
 impl<const SIZE: usize> Pool<SIZE> {
-    fn layout() -> Layout {
-        Layout::from_size_align(SIZE * CHUNK, ALIGN).expect("a constant, valid layout")
-    }
-
     #[inline]
     fn lend(&mut self) -> NonNull<u8> {
         match self.free.pop() {
@@ -91,10 +113,9 @@ impl<const SIZE: usize> Pool<SIZE> {
 
     #[cold]
     fn lend_of_new_chunk(&mut self) -> NonNull<u8> {
-        let chunk = allocate(Self::layout());
-        self.chunks.push(chunk);
+        let chunk = self.chunks.add();
         // The list of free cells never grows in `give_back`: it has room for every cell there is.
-        self.free.reserve(self.chunks.len() * CHUNK);
+        self.free.reserve(self.chunks.0.len() * CHUNK);
         for at in (1..CHUNK).rev() {
             // SAFETY: within the chunk just allocated, `SIZE * CHUNK` bytes long.
             self.free.push(unsafe { chunk.add(at * SIZE) });
@@ -103,10 +124,26 @@ impl<const SIZE: usize> Pool<SIZE> {
     }
 }
 
-impl<const SIZE: usize> Drop for Pool<SIZE> {
+/// What cells of one size are cut from.
+#[derive(Debug, Default)]
+struct Chunks<const SIZE: usize>(Vec<NonNull<u8>>);
+
+impl<const SIZE: usize> Chunks<SIZE> {
+    fn layout() -> Layout {
+        Layout::from_size_align(SIZE * CHUNK, ALIGN).expect("a constant, valid layout")
+    }
+
+    fn add(&mut self) -> NonNull<u8> {
+        let chunk = allocate(Self::layout());
+        self.0.push(chunk);
+        chunk
+    }
+}
+
+impl<const SIZE: usize> Drop for Chunks<SIZE> {
     fn drop(&mut self) {
-        for chunk in self.chunks.drain(..) {
-            // SAFETY: allocated by `lend` with this layout; the store's owner drops it only when no
+        for chunk in self.0.drain(..) {
+            // SAFETY: allocated by `add` with this layout; the store's owner drops it only when no
             // operation is in flight (`Slots::drop`), so nobody points into it.
             unsafe { dealloc(chunk.as_ptr(), Self::layout()) };
         }

@@ -10,8 +10,8 @@
 //! A slot is freed when both have happened: its operation was taken out, and every completion that carries
 //! its number has come (an operation with a deadline has two: its own and its timeout's).
 //!
-//! This module knows no system calls, and runs no user code. The slab holds what may move; [`memory`] what may
-//! not.
+//! This module knows no system calls, and runs no user code. The table holds what may move; [`memory`] what
+//! may not.
 #![allow(unsafe_code, reason = "owns type-erased operations in stable memory")]
 
 mod find;
@@ -20,36 +20,32 @@ mod orphan;
 mod second;
 mod settle;
 mod slot;
+mod table;
 
 use std::fmt;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 use std::time::Duration;
 
 use io_uring::types::Timespec;
 use slab::Slab;
 
 use self::memory::Memory;
+pub(crate) use self::orphan::Orphaned;
 use self::orphan::{Body, HasVtable};
-pub(crate) use self::orphan::{Orphan, Orphaned};
 pub(crate) use self::slot::Key;
 use self::slot::{Deadline, Phase, Rare, Slot};
+use self::table::Table;
 use crate::cancel::TokenInner;
 use crate::fd::{FdRef, Lane, NONE};
 use crate::op::{Operation, Origin, Success, timespec_of};
 
-/// What a completion meant to its slot.
+/// What has to follow a completion, besides a waking.
 #[derive(Debug)]
 pub(crate) enum Settled {
-    /// Nobody is to be told: it is noted, or no slot has that number.
-    Noted,
-    /// Somebody waits for it.
-    Wake(Waker),
-    /// The operation is to [note](Slots::note) it itself.
-    ToNote(Key),
-    /// The last completion, and more than a waking has to follow.
+    /// It was the last one of an operation that held more than its descriptor, or its descriptor's last.
     Done(Done),
     /// The last completion of an operation nobody waits for: it must be discarded.
     Orphan(Key),
@@ -62,7 +58,6 @@ pub(crate) enum Settled {
 /// What has to follow an operation's last completion.
 #[derive(Debug)]
 pub(crate) struct Done {
-    pub(crate) waker: Option<Waker>,
     /// A closing descriptor's last operation: it must be closed now.
     pub(crate) last_out: Option<FdRef>,
     /// A later member of the chain was asked to be cancelled before it could be: cancel this one now.
@@ -74,6 +69,17 @@ pub(crate) struct Done {
     /// The token the operation had and its place there, and whether the operation ended as cancelled.
     pub(crate) token: Option<(Rc<TokenInner>, usize)>,
     pub(crate) cancelled: bool,
+}
+
+/// What [`Slots::look`] sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// The operation can be taken out.
+    Done,
+    /// It is in flight.
+    Waits,
+    /// It is in flight, and another waker is the one to wake.
+    WaitsForAnother,
 }
 
 /// A finished operation out of its slot.
@@ -88,7 +94,7 @@ pub(crate) struct Taken<T> {
 
 /// All operations of one driver.
 pub(crate) struct Slots {
-    slab: Slab<Slot>,
+    table: Table,
     rare: Slab<Rare>,
     memory: Memory,
     generation: u32,
@@ -97,7 +103,7 @@ pub(crate) struct Slots {
 
 impl fmt::Debug for Slots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (live, in_flight) = (self.slab.len(), self.in_flight);
+        let (live, in_flight) = (self.live(), self.in_flight);
         f.debug_struct("Slots")
             .field("live", &live)
             .field("in_flight", &in_flight)
@@ -108,7 +114,7 @@ impl fmt::Debug for Slots {
 impl Slots {
     pub(crate) fn new() -> Slots {
         Slots {
-            slab: Slab::new(),
+            table: Table::default(),
             rare: Slab::new(),
             memory: Memory::default(),
             generation: 0,
@@ -118,7 +124,7 @@ impl Slots {
 
     /// Slots in use: operations in flight, and finished ones nobody has taken yet.
     pub(crate) fn live(&self) -> usize {
-        self.slab.len()
+        self.table.live()
     }
 
     /// Operations (and timeouts) whose last completion has not come.
@@ -128,6 +134,7 @@ impl Slots {
 
     /// Moves `op` into a slot. `home`: this driver's slots are the ones its descriptor lists.
     /// `keep`: the operation runs on when its future is dropped.
+    #[inline]
     pub(crate) fn insert<T: Operation>(
         &mut self,
         op: T,
@@ -137,21 +144,21 @@ impl Slots {
         keep: bool,
         waker: Option<Waker>,
     ) -> Key {
-        let cell = self.memory.lend(T::VTABLE.class);
-        // SAFETY: the cell fits a `Body<T>` (its class says so) and is lent to this slot alone. The timespec
-        // is written when there is a deadline.
+        let (index, slot) = self.table.take();
+        let cell = self.memory.lend(T::VTABLE.class, slot.home);
+        // SAFETY: the cell fits a `Body<T>` (its class says so) and is this slot's alone. The timespec is written when
+        // there is a deadline.
         unsafe { (&raw mut (*cell.cast::<Body<T>>().as_ptr()).op).write(ManuallyDrop::new(op)) };
         self.generation = self.generation.wrapping_add(1);
-        let entry = self.slab.vacant_entry();
-        let key = Key::new(entry.key(), self.generation);
-        let mut slot = Slot::in_flight(self.generation, cell, &T::VTABLE, fd, lane, keep);
+        slot.begin(self.generation, cell, &T::VTABLE, lane, keep);
         slot.waker = waker;
-        entry.insert(slot);
+        slot.fd = fd;
         self.in_flight += 1;
+        let generation = self.generation;
         if home {
-            self.list(key.index);
+            self.list(index);
         }
-        key
+        Key { index, generation }
     }
 
     /// The operation in its cell, to fill in the entry that points at it.
@@ -159,15 +166,16 @@ impl Slots {
     /// # Safety
     ///
     /// `T` is the type `key` was inserted with, and the kernel has not seen the operation yet.
+    #[inline]
     pub(crate) unsafe fn op_mut<T: Operation>(&mut self, key: Key) -> &mut T {
-        let cell = self.slab[key.index as usize].cell;
+        let cell = self.table[key.index].cell;
         // SAFETY: the cell holds the operation that `insert` wrote; we borrow all slots mutably.
         unsafe { &mut (*cell.cast::<Body<T>>().as_ptr()).op }
     }
 
     /// Writes the deadline where the kernel will read it, and expects its completion too.
     pub(crate) fn arm_deadline(&mut self, key: Key, after: Duration) -> *const Timespec {
-        let slot = &mut self.slab[key.index as usize];
+        let slot = &mut self.table[key.index];
         slot.deadline = Deadline::Armed;
         let timespec = slot.cell.cast::<Timespec>();
         // SAFETY: every body starts with its timespec (`repr(C)`); the kernel has not seen it yet.
@@ -193,7 +201,7 @@ impl Slots {
     }
 
     fn rare_mut(&mut self, key: Key) -> &mut Rare {
-        let slot = &mut self.slab[key.index as usize];
+        let slot = &mut self.table[key.index];
         if slot.rare == NONE {
             slot.rare = self.rare.insert(Rare::default()) as u32;
         }
@@ -206,24 +214,50 @@ impl Slots {
 
     #[inline]
     fn slot_mut(&mut self, key: Key) -> Option<&mut Slot> {
-        self.slab
-            .get_mut(key.index as usize)
+        self.table
+            .get_mut(key.index)
             .filter(|s| s.generation == key.generation)
     }
 
     #[inline]
     fn slot(&self, key: Key) -> Option<&Slot> {
-        self.slab
-            .get(key.index as usize)
+        self.table
+            .get(key.index)
             .filter(|s| s.generation == key.generation)
     }
 
     // --- the owner's side -----------------------------------------------------------------------
 
-    /// Takes a finished operation out, with its result; or, if its last completion has not come, makes the
-    /// context's waker the one to wake.
+    /// Whether an operation's last completion has come; or else, whether `waker` is the one to wake then.
     ///
-    /// The waker that replaces is the caller's to drop, with nothing borrowed: that may run anything.
+    /// # Panics
+    ///
+    /// If the operation was taken out before.
+    #[inline]
+    pub(crate) fn look(&self, key: Key, waker: &Waker) -> Look {
+        let slot = self
+            .slot(key)
+            .expect("a slot keeps its operation until its future takes it");
+        match (slot.phase, &slot.waker) {
+            (Phase::Done, _) => Look::Done,
+            (Phase::InFlight, Some(old)) if old.will_wake(waker) => Look::Waits,
+            (phase, _) => {
+                assert!(phase == Phase::InFlight, "an operation was taken out twice");
+                Look::WaitsForAnother
+            }
+        }
+    }
+
+    /// Makes `waker` the one to wake. The one before is the caller's to drop, with nothing borrowed: that may run
+    /// anything.
+    pub(crate) fn set_waker(&mut self, key: Key, waker: Waker) -> Option<Waker> {
+        match self.slot_mut(key) {
+            Some(slot) => slot.waker.replace(waker),
+            None => Some(waker),
+        }
+    }
+
+    /// Takes an operation out whose last completion has come, with its result.
     ///
     /// # Safety
     ///
@@ -231,45 +265,42 @@ impl Slots {
     ///
     /// # Panics
     ///
-    /// If the operation was taken out before.
+    /// If its last completion has not come, or it was taken out before.
     #[inline]
-    pub(crate) unsafe fn poll_take<T: Operation>(
-        &mut self,
-        key: Key,
-        cx: &Context<'_>,
-    ) -> (Poll<Taken<T>>, Option<Waker>) {
-        let slot = self
-            .slot_mut(key)
-            .expect("a slot keeps its operation until its future takes it");
-        match (slot.phase, &slot.waker) {
-            (Phase::InFlight, Some(waker)) if waker.will_wake(cx.waker()) => {
-                return (Poll::Pending, None);
-            }
-            (Phase::InFlight, _) => return (Poll::Pending, slot.waker.replace(cx.waker().clone())),
-            (phase, _) => assert!(phase == Phase::Done, "an operation was taken out twice"),
-        }
-        let mut group = None;
-        if slot.rare != NONE {
-            self.discard_more(key);
-            group = self.take_group(key);
-        }
-        let slot = &mut self.slab[key.index as usize];
+    pub(crate) unsafe fn take_out<T: Operation>(&mut self, key: Key) -> Taken<T> {
+        let slot = &self.table[key.index];
+        assert!(
+            slot.generation == key.generation && slot.phase == Phase::Done,
+            "an operation was taken out while in flight"
+        );
+        let group = match slot.rare {
+            NONE => None,
+            _ => self.take_rare(key),
+        };
+        let slot = &mut self.table[key.index];
         let cell = slot.cell;
         let taken = Taken {
             group,
             result: slot.outcome(),
             fd: slot.fd.take(),
-            lane: slot.lane.take(),
+            lane: slot.lane,
             // SAFETY: the cell holds the operation that `insert` wrote; the last completion has come, so the
             // kernel is done with it, and the slot is freed below, so it is read once.
             op: ManuallyDrop::into_inner(unsafe {
                 (&raw const (*cell.cast::<Body<T>>().as_ptr()).op).read()
             }),
         };
-        self.free(key);
         // SAFETY: lent for this type; the operation was just moved out of it.
         unsafe { self.memory.give_back(cell, T::VTABLE.class) };
-        (Poll::Ready(taken), None)
+        self.free(key);
+        taken
+    }
+
+    /// What an operation has besides its descriptor: its group; its completions that nobody asked for are discarded.
+    #[cold]
+    fn take_rare(&mut self, key: Key) -> Option<FdRef> {
+        self.discard_more(key);
+        self.take_group(key)
     }
 
     /// The next completion of a multishot operation, if one has come.
@@ -281,7 +312,7 @@ impl Slots {
     /// Gives completions that nobody has asked for to the operation, which is about to be taken out.
     #[cold]
     fn discard_more(&mut self, key: Key) {
-        let slot = &self.slab[key.index as usize];
+        let slot = &self.table[key.index];
         let Some(rare) = self.rare.get_mut(slot.rare as usize) else {
             return;
         };
@@ -298,16 +329,16 @@ impl Slots {
     /// Frees a slot whose operation is out, now or when its timeout's completion comes.
     #[inline]
     fn free(&mut self, key: Key) {
-        let slot = &mut self.slab[key.index as usize];
+        let slot = &mut self.table[key.index];
         if slot.rare != NONE {
             // Its token and its completions were taken out before.
-            self.rare
-                .remove(std::mem::replace(&mut slot.rare, NONE) as usize);
+            let rare = std::mem::replace(&mut slot.rare, NONE);
+            drop(self.rare.remove(rare as usize));
         }
         if slot.deadline == Deadline::Armed {
             slot.phase = Phase::Spent;
         } else {
-            self.slab.remove(key.index as usize);
+            self.table.free(key.index);
         }
     }
 
@@ -322,53 +353,6 @@ impl Slots {
                 .second(slot)
                 .is_some_and(|second| second.fd.is_close_called())
     }
-
-    /// The operation's future is gone. Its waker is the caller's to drop, with nothing borrowed.
-    pub(crate) fn orphan(&mut self, key: Key) -> (Orphaned, Option<Waker>) {
-        let Some(slot) = self.slot_mut(key) else {
-            return (Orphaned::Gone, None);
-        };
-        slot.orphaned = true;
-        let orphaned = match (slot.phase, slot.keep) {
-            (Phase::InFlight, true) => Orphaned::Kept,
-            (Phase::InFlight, false) => Orphaned::ToCancel,
-            (Phase::Done, _) => Orphaned::ToDiscard,
-            (Phase::Spent, _) => Orphaned::Gone,
-        };
-        (orphaned, slot.waker.take())
-    }
-
-    /// Takes a finished orphan out. `counted`: its descriptor counts it until the driver has discarded it.
-    pub(crate) fn take_orphan(&mut self, key: Key, counted: bool) -> Option<Orphan> {
-        self.slot(key)
-            .filter(|s| s.orphaned && s.phase == Phase::Done)?;
-        let done = counted.then(|| self.done(key));
-        let group = self.take_group(key);
-        let slot = &mut self.slab[key.index as usize];
-        let more = self
-            .rare
-            .get_mut(slot.rare as usize)
-            .map(|rare| std::mem::take(&mut rare.more));
-        let orphan = Orphan {
-            cell: slot.cell,
-            vtable: slot.vtable,
-            result: Some(slot.outcome()),
-            more: more.unwrap_or_default(),
-            fd: slot.fd.take(),
-            lane: slot.lane.take(),
-            group,
-            done,
-        };
-        self.free(key);
-        Some(orphan)
-    }
-
-    /// Takes back the cell of an orphan that was discarded.
-    pub(crate) fn give_back(&mut self, orphan: &Orphan) {
-        // SAFETY: `take_orphan` took it out of its slot, whose class its vtable has; `discard` took the
-        // operation out of it; the driver gives it back once.
-        unsafe { self.memory.give_back(orphan.cell, orphan.vtable.class) };
-    }
 }
 
 impl Drop for Slots {
@@ -376,7 +360,7 @@ impl Drop for Slots {
     fn drop(&mut self) {
         if self.in_flight > 0 {
             std::mem::forget(std::mem::take(&mut self.memory));
-            std::mem::forget(std::mem::take(&mut self.slab));
+            std::mem::forget(std::mem::take(&mut self.table));
             std::mem::forget(std::mem::take(&mut self.rare));
             return;
         }

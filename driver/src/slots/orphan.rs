@@ -10,8 +10,9 @@ use std::task::Waker;
 
 use io_uring::types::Timespec;
 
-use super::Done;
 use super::memory::Class;
+use super::slot::Phase;
+use super::{Done, Key, Slots};
 use crate::fd::{FdRef, Lane};
 use crate::op::{Operation, Origin, Success};
 
@@ -91,8 +92,9 @@ pub(crate) enum Orphaned {
     ToDiscard,
 }
 
-/// An operation whose future is gone, out of its slot, on its way to being discarded.
+/// An operation whose future is gone, on its way to being discarded; its slot and its cell are its own until then.
 pub(crate) struct Orphan {
+    pub(super) key: Key,
     pub(super) cell: NonNull<u8>,
     pub(super) vtable: &'static Vtable,
     /// `None` once discarded.
@@ -126,5 +128,56 @@ impl Orphan {
         }
         // SAFETY: as above; `result` is taken once, so this moves the operation out once.
         unsafe { (self.vtable.discard)(cell, result, origin) };
+    }
+}
+
+impl Slots {
+    /// The operation's future is gone. Its waker is the caller's to drop, with nothing borrowed.
+    pub(crate) fn orphan(&mut self, key: Key) -> (Orphaned, Option<Waker>) {
+        let Some(slot) = self.slot_mut(key) else {
+            return (Orphaned::Gone, None);
+        };
+        slot.orphaned = true;
+        let orphaned = match (slot.phase, slot.keep) {
+            (Phase::InFlight, true) => Orphaned::Kept,
+            (Phase::InFlight, false) => Orphaned::ToCancel,
+            (Phase::Done, _) => Orphaned::ToDiscard,
+            (Phase::Free | Phase::Leaving | Phase::Spent, _) => Orphaned::Gone,
+        };
+        (orphaned, slot.waker.take())
+    }
+
+    /// Takes a finished orphan's parts out; the operation itself stays in its cell, to be discarded there, until
+    /// [`give_back`](Slots::give_back). `counted`: its descriptor counts it until the driver has discarded it.
+    pub(crate) fn take_orphan(&mut self, key: Key, counted: bool) -> Option<Orphan> {
+        self.slot(key)
+            .filter(|s| s.orphaned && s.phase == Phase::Done)?;
+        let done = counted.then(|| self.done(key));
+        let group = self.take_group(key);
+        let slot = &mut self.table[key.index];
+        let more = self
+            .rare
+            .get_mut(slot.rare as usize)
+            .map(|rare| std::mem::take(&mut rare.more));
+        slot.phase = Phase::Leaving;
+        Some(Orphan {
+            key,
+            cell: slot.cell,
+            vtable: slot.vtable,
+            result: Some(slot.outcome()),
+            more: more.unwrap_or_default(),
+            fd: slot.fd.take(),
+            lane: slot.lane.take(),
+            group,
+            done,
+        })
+    }
+
+    /// Takes back the cell and the slot of an orphan that was discarded.
+    pub(crate) fn give_back(&mut self, orphan: &Orphan) {
+        // SAFETY: the cell is of the class that its vtable has; `discard` took the operation out of it; the driver gives
+        // it back once.
+        unsafe { self.memory.give_back(orphan.cell, orphan.vtable.class) };
+        self.free(orphan.key);
     }
 }

@@ -36,7 +36,7 @@ impl Slots {
 
     /// Takes the second descriptor away: the last completion has come. The caller counts it out there.
     pub(super) fn take_second(&mut self, key: Key) -> Option<(FdRef, Option<Lane>)> {
-        let rare = self.slab[key.index as usize].rare;
+        let rare = self.table[key.index].rare;
         let second = self.rare.get_mut(rare as usize)?.second.take()?;
         if second.listed {
             match self.second_mut(second.prev) {
@@ -51,7 +51,7 @@ impl Slots {
     }
 
     pub(super) fn take_group(&mut self, key: Key) -> Option<FdRef> {
-        let rare = self.slab[key.index as usize].rare;
+        let rare = self.table[key.index].rare;
         self.rare.get_mut(rare as usize)?.group.take()
     }
 
@@ -61,15 +61,18 @@ impl Slots {
     }
 
     fn second_mut(&mut self, index: u32) -> Option<&mut SecondFd> {
-        let rare = self.slab.get(index as usize)?.rare;
+        let rare = self.table.get(index)?.rare;
         self.rare.get_mut(rare as usize)?.second.as_mut()
     }
 
     /// Adds the operations in flight that have `fd` as their second descriptor, newest first.
     pub(super) fn add_seconds(&self, fd: &FdRef, keys: &mut Vec<Key>) {
         let mut index = fd.second_head();
-        while let Some(slot) = self.slab.get(index as usize) {
-            keys.push(Key::new(index as usize, slot.generation));
+        while let Some(slot) = self.table.get(index) {
+            keys.push(Key {
+                index,
+                generation: slot.generation,
+            });
             index = self.second(slot).map_or(NONE, |second| second.next);
         }
     }

@@ -10,36 +10,22 @@ use crate::op::{Ended, Success};
 use crate::ring::Completion;
 
 impl Slots {
-    /// Notes a completion in its slot.
+    /// Notes a completion in its slot; who is to be woken for it goes into `wakers`.
     #[inline]
-    pub(crate) fn settle(&mut self, completion: Completion) -> Settled {
+    pub(crate) fn settle(
+        &mut self,
+        completion: &Completion,
+        wakers: &mut Vec<Waker>,
+    ) -> Option<Settled> {
         let (key, of) = Key::from_user_data(completion.user_data);
-        let Some(slot) = self.slot_mut(key) else {
-            return Settled::Noted;
-        };
-        match of {
-            Of::Operation => {}
-            Of::Timeout => return self.settle_timeout(key, completion.result),
-            Of::Cancel => {
-                let early = completion.result == -libc::ENOENT && slot.phase == Phase::InFlight;
-                return if early {
-                    Settled::NotFound(key)
-                } else {
-                    Settled::Noted
-                };
-            }
+        let slot = self.slot_mut(key)?;
+        if of != Of::Operation || completion.more() {
+            return self.settle_other(key, of, completion, wakers);
         }
         debug_assert!(
             slot.phase == Phase::InFlight,
             "a completion after the last one"
         );
-        if completion.more() {
-            return match slot.notes {
-                true if slot.orphaned => Settled::Noted,
-                true => Settled::ToNote(key),
-                false => self.settle_more(key, completion),
-            };
-        }
         slot.result = completion.result;
         slot.flags = completion.flags;
         slot.phase = Phase::Done;
@@ -47,42 +33,71 @@ impl Slots {
             self.unlist(key.index);
         }
         self.in_flight -= 1;
-        let slot = &mut self.slab[key.index as usize];
+        let slot = &mut self.table[key.index];
         if slot.orphaned {
-            return Settled::Orphan(key);
+            return Some(Settled::Orphan(key));
         }
         if slot.notes {
-            return Settled::ToNote(key);
+            self.note(key, completion, wakers);
+            return None;
         }
-        let waker = slot.waker.take();
-        let last_out = slot.fd.as_ref().filter(|fd| fd.finish()).cloned();
-        if slot.rare == NONE && last_out.is_none() {
-            return waker.map_or(Settled::Noted, Settled::Wake);
+        let last = slot.fd.as_ref().is_some_and(|fd| fd.finish());
+        wakers.extend(slot.waker.take());
+        if slot.rare != NONE || last {
+            return Some(self.settle_rare(key, last));
         }
+        None
+    }
+
+    /// The last completion of an operation that holds more than its descriptor, or of its descriptor's last.
+    #[cold]
+    fn settle_rare(&mut self, key: Key, last: bool) -> Settled {
+        let fd = &self.table[key.index].fd;
+        let last_out = fd.as_ref().filter(|_| last).cloned();
         Settled::Done(Done {
-            waker,
             last_out,
             ..self.done(key)
         })
     }
 
-    fn settle_more(&mut self, key: Key, completion: Completion) -> Settled {
-        let value = completion.result.cast_unsigned();
-        let success = Success {
-            value,
-            flags: completion.flags,
-            ended: Ended::Itself,
-        };
-        self.rare_mut(key).more.push_back(success);
-        let waker = self.slab[key.index as usize].waker.take();
-        waker.map_or(Settled::Noted, Settled::Wake)
+    /// A completion that is not its operation's last.
+    #[cold]
+    fn settle_other(
+        &mut self,
+        key: Key,
+        of: Of,
+        completion: &Completion,
+        wakers: &mut Vec<Waker>,
+    ) -> Option<Settled> {
+        let slot = &mut self.table[key.index];
+        match of {
+            Of::Timeout => self.settle_timeout(key, completion.result),
+            Of::Cancel => {
+                let early = completion.result == -libc::ENOENT && slot.phase == Phase::InFlight;
+                early.then_some(Settled::NotFound(key))
+            }
+            Of::Operation if slot.notes => {
+                if !slot.orphaned {
+                    self.note(key, completion, wakers);
+                }
+                None
+            }
+            Of::Operation => {
+                wakers.extend(slot.waker.take());
+                self.rare_mut(key).more.push_back(Success {
+                    value: completion.result.cast_unsigned(),
+                    flags: completion.flags,
+                    ended: Ended::Itself,
+                });
+                None
+            }
+        }
     }
 
     /// Has an operation note its completion itself.
-    pub(crate) fn note(&mut self, key: Key, completion: Completion, wakers: &mut Vec<Waker>) {
-        let Some((cell, note)) = self.slot(key).map(|s| (s.cell, s.vtable.note)) else {
-            return;
-        };
+    fn note(&mut self, key: Key, completion: &Completion, wakers: &mut Vec<Waker>) {
+        let slot = &self.table[key.index];
+        let (cell, note) = (slot.cell, slot.vtable.note);
         if let Some(note) = note {
             // SAFETY: the operation is in its cell: what has completed last was only just settled, and is taken out by
             // its future later. We borrow all slots mutably, and `note` reaches none.
@@ -90,17 +105,17 @@ impl Slots {
         }
     }
 
-    fn settle_timeout(&mut self, key: Key, result: i32) -> Settled {
+    fn settle_timeout(&mut self, key: Key, result: i32) -> Option<Settled> {
         self.in_flight -= 1;
-        let slot = &self.slab[key.index as usize];
+        let slot = &self.table[key.index];
         if self.rare(slot).is_some_and(|rare| rare.timer) {
             return self.settle_timer(key, result);
         }
-        let slot = &mut self.slab[key.index as usize];
+        let slot = &mut self.table[key.index];
         // It fired and did not find the operation, which was on its way to a worker and may block there.
         if result == -libc::ENOENT && slot.phase == Phase::InFlight && !slot.cancelled {
             slot.deadline = Deadline::Fired;
-            return Settled::NotFound(key);
+            return Some(Settled::NotFound(key));
         }
         // It answers ECANCELED if the operation won, ENOENT if something else ended that while the time ran out;
         // ETIME, or what cancelling answered, if it fired. A cancel whose operation has ended was first, too.
@@ -108,32 +123,28 @@ impl Slots {
             || (slot.phase == Phase::Done && slot.cancelled);
         slot.deadline = if won { Deadline::Over } else { Deadline::Fired };
         if slot.phase == Phase::Spent {
-            self.slab.remove(key.index as usize);
+            self.table.free(key.index);
         }
-        Settled::Noted
+        None
     }
 
     /// A timer that is not linked to its operation has fired, or was cancelled.
-    fn settle_timer(&mut self, key: Key, result: i32) -> Settled {
-        let slot = &mut self.slab[key.index as usize];
+    fn settle_timer(&mut self, key: Key, result: i32) -> Option<Settled> {
+        let slot = &mut self.table[key.index];
         let fired = result == -libc::ETIME && slot.phase == Phase::InFlight && !slot.cancelled;
         slot.deadline = if fired {
             Deadline::Fired
         } else {
             Deadline::Over
         };
-        if fired {
-            Settled::OutOfTime(key)
-        } else {
-            Settled::Noted
-        }
+        fired.then_some(Settled::OutOfTime(key))
     }
 
     /// What follows a last completion, besides the waking.
     pub(super) fn done(&mut self, key: Key) -> Done {
         let cancel_next = self.next_to_cancel(key);
         let second = self.take_second(key);
-        let slot = &self.slab[key.index as usize];
+        let slot = &self.table[key.index];
         let has_timer = self.rare(slot).is_some_and(|rare| rare.timer);
         let timer = (has_timer && slot.deadline == Deadline::Armed).then_some(key);
         // It may have run out of time first, or failed by itself.
@@ -143,7 +154,6 @@ impl Slots {
             .get_mut(slot.rare as usize)
             .and_then(|rare| rare.token.take());
         Done {
-            waker: None,
             last_out: None,
             cancel_next,
             second,

@@ -6,15 +6,17 @@ use std::ptr::NonNull;
 use std::rc::Rc;
 use std::task::Waker;
 
-use super::orphan::Vtable;
+use super::orphan::{HasVtable, Vtable};
 use crate::cancel::TokenInner;
 use crate::fd::{FdRef, Lane, NONE};
-use crate::op::{Ended, Success};
+use crate::op::{Ended, Nop, Success};
 
 /// The bit of `user_data` that marks a completion as that of the slot's `LINK_TIMEOUT`.
 const TIMEOUT_BIT: u64 = 1 << 31;
 /// The bit of `user_data` that marks a completion as that of a cancel of the slot's operation.
 const CANCEL_BIT: u64 = 1 << 30;
+/// There are no more slots than fit beside these bits.
+pub(super) const MOST: u32 = CANCEL_BIT as u32;
 
 /// What a completion is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,21 +34,6 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    /// # Panics
-    ///
-    /// If the index does not fit beside the bits that mark its timeout's and its cancels' completions.
-    #[inline]
-    pub(super) fn new(index: usize, generation: u32) -> Key {
-        assert!(
-            (index as u64) < CANCEL_BIT,
-            "more than 2^30 operations in flight on one thread"
-        );
-        Key {
-            index: index as u32,
-            generation,
-        }
-    }
-
     #[inline]
     pub(crate) fn user_data(self) -> u64 {
         u64::from(self.generation) << 32 | u64::from(self.index)
@@ -79,10 +66,14 @@ impl Key {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
+    /// In nobody's use.
+    Free,
     /// The kernel may still touch the cell.
     InFlight,
     /// The last completion has come; the operation waits to be taken out.
     Done,
+    /// The operation, which nobody waits for, is being discarded, in its cell still.
+    Leaving,
     /// The operation is out; only its timeout's completion is still to come.
     Spent,
 }
@@ -99,7 +90,7 @@ pub(super) enum Deadline {
     Over,
 }
 
-/// What the slab holds for an operation. Kept small: one is written for every operation.
+/// What the table holds for an operation. Kept small: one is written for every operation.
 pub(super) struct Slot {
     pub(super) generation: u32,
     pub(super) phase: Phase,
@@ -117,13 +108,15 @@ pub(super) struct Slot {
     /// The result is kept raw until somebody asks.
     pub(super) result: i32,
     pub(super) flags: u32,
-    /// Neighbours in the descriptor's list, if listed.
+    /// Neighbours in the descriptor's list, if listed. `next` of a free slot: the next free one.
     pub(super) next: u32,
     pub(super) prev: u32,
     /// What few operations have: an index into the slots' list of [`Rare`], or `NONE`.
     pub(super) rare: u32,
     pub(super) waker: Option<Waker>,
+    /// Where the operation is: in the slot's own cell, or in one it was lent.
     pub(super) cell: NonNull<u8>,
+    pub(super) home: NonNull<u8>,
     pub(super) vtable: &'static Vtable,
     pub(super) fd: Option<FdRef>,
 }
@@ -158,34 +151,55 @@ pub(super) struct SecondFd {
 }
 
 impl Slot {
-    pub(super) fn in_flight(
-        generation: u32,
-        cell: NonNull<u8>,
-        vtable: &'static Vtable,
-        fd: Option<FdRef>,
-        lane: Option<Lane>,
-        keep: bool,
-    ) -> Slot {
+    /// A free one, whose own cell is `home`.
+    pub(super) fn new(home: NonNull<u8>) -> Slot {
         Slot {
-            generation,
-            phase: Phase::InFlight,
+            generation: 0,
+            phase: Phase::Free,
             deadline: Deadline::None,
             orphaned: false,
             cancelled: false,
-            keep,
-            notes: vtable.note.is_some(),
+            keep: false,
+            notes: false,
             listed: false,
-            lane,
+            lane: None,
             result: 0,
             flags: 0,
             next: NONE,
             prev: NONE,
             rare: NONE,
             waker: None,
-            cell,
-            vtable,
-            fd,
+            cell: home,
+            home,
+            vtable: &Nop::VTABLE,
+            fd: None,
         }
+    }
+
+    /// Takes a free one into use for an operation in `cell`.
+    #[inline]
+    pub(super) fn begin(
+        &mut self,
+        generation: u32,
+        cell: NonNull<u8>,
+        vtable: &'static Vtable,
+        lane: Option<Lane>,
+        keep: bool,
+    ) {
+        self.generation = generation;
+        self.phase = Phase::InFlight;
+        self.deadline = Deadline::None;
+        self.orphaned = false;
+        self.cancelled = false;
+        self.keep = keep;
+        self.notes = vtable.note.is_some();
+        self.listed = false;
+        self.lane = lane;
+        self.next = NONE;
+        self.prev = NONE;
+        self.rare = NONE;
+        self.cell = cell;
+        self.vtable = vtable;
     }
 
     #[inline]
@@ -243,7 +257,10 @@ mod tests {
 
     #[test]
     fn a_key_survives_user_data_whichever_completion_it_is_for() {
-        let key = Key::new(0x3fff_ffff, u32::MAX);
+        let key = Key {
+            index: MOST - 1,
+            generation: u32::MAX,
+        };
         let of = Key::from_user_data;
         assert_eq!(of(key.user_data()), (key, Of::Operation));
         assert_eq!(of(key.timeout_user_data()), (key, Of::Timeout));
