@@ -9,6 +9,7 @@
 //! nothing borrowed, the wakers are called. No completion runs user code but the `Drop` of discarded buffers.
 
 mod attempts;
+mod chunks;
 mod embed;
 mod metrics;
 mod turn;
@@ -25,6 +26,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use self::attempts::Attempts;
+use self::chunks::Chunks;
 pub use self::metrics::Metrics;
 use self::metrics::{Counts, add};
 use crate::current::{self, Entered};
@@ -72,6 +74,7 @@ struct Inner {
     refused: Option<io::Error>,
     counts: Counts,
     attempts: Attempts,
+    chunks: Chunks,
 }
 
 /// What needs the ring and the slots together.
@@ -126,6 +129,7 @@ impl Driver {
             refused,
             counts: Counts::default(),
             attempts: Attempts::new(setup.attempts),
+            chunks: Chunks::new(setup),
         };
         let driver = Driver {
             inner: Rc::new(inner),
@@ -187,6 +191,7 @@ impl Driver {
     /// The counters.
     pub fn metrics(&self) -> Metrics {
         let (core, counts) = (self.core(), &self.inner.counts);
+        let chunks = self.inner.chunks.usage();
         Metrics {
             enters: counts.enters.get(),
             sleeps: counts.sleeps.get(),
@@ -200,6 +205,9 @@ impl Driver {
             in_flight: core.slots.in_flight(),
             live: core.slots.live(),
             backlog: core.backlog.len(),
+            chunks: chunks.made,
+            chunks_lent: chunks.lent,
+            chunks_dry: chunks.dry,
         }
     }
 
@@ -347,8 +355,8 @@ impl Driver {
         let drained = self.drained();
         if drained {
             // Futures that were kept or forgotten hold the driver, but no longer its ring.
-            let ring = std::mem::replace(&mut self.core().ring, Ring::Closed);
-            drop(ring);
+            let mut ring = std::mem::replace(&mut self.core().ring, Ring::Closed);
+            self.inner.chunks.end(&mut ring);
         }
         drained
     }

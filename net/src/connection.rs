@@ -4,7 +4,7 @@
 use std::io;
 use std::net::Shutdown;
 
-use annulet_driver::op::{self, Readv, Recv, RecvExact, Send, SendAll, Writev};
+use annulet_driver::op::{self, Readv, Recv, RecvChunk, RecvExact, Send, SendAll, Writev};
 use annulet_driver::{Fd, IoBuf, IoBufMut, IoVectoredBuf, IoVectoredBufMut, Op};
 use socket2::SockAddr;
 
@@ -60,6 +60,10 @@ mod sealed {
 
         fn read_vectored<B: IoVectoredBufMut>(&self, bufs: B) -> Op<Readv<B>> {
             self.reading(Readv::new(bufs))
+        }
+
+        fn recv(&self) -> Op<RecvChunk> {
+            self.reading(RecvChunk::new())
         }
 
         fn peek<B: IoBufMut>(&self, buf: B) -> Op<Recv<B>> {

@@ -9,6 +9,7 @@
 //! | `connection` | what all connections do the same way: [`Connected`] |
 //! | `accept`, `connect`, `split` | the futures [`Accept`], [`Incoming`] and [`Connect`]; a stream's two halves |
 //! | `read_write` | streams and halves as `AsyncRead` and `AsyncWrite` |
+//! | `chunks` | all that a stream receives, in the runtime's buffers: [`Chunks`] |
 //! | `addrs` | [`ToSocketAddrs`]: addresses, and names looked up off the thread |
 //! | `convert` | from and to the standard library; a handle twice: `try_clone` |
 //! | `limit` | a handle's own time limit for each read or write |
@@ -26,6 +27,7 @@
 
 mod accept;
 mod addrs;
+mod chunks;
 mod connect;
 mod connection;
 mod convert;
@@ -44,6 +46,7 @@ pub use socket2::{Domain, Protocol, SockAddr, SockRef, TcpKeepalive, Type};
 
 pub use crate::accept::{Accept, Incoming};
 pub use crate::addrs::ToSocketAddrs;
+pub use crate::chunks::Chunks;
 pub use crate::connect::Connect;
 pub use crate::connection::Connected;
 pub use crate::socket::Socket;

@@ -6,10 +6,11 @@ use std::io;
 use std::net::Shutdown;
 use std::sync::Arc;
 
-use annulet_driver::op::{self, Readv, Recv, RecvExact, Send, SendAll, Writev};
+use annulet_driver::op::{self, Readv, Recv, RecvChunk, RecvExact, Send, SendAll, Writev};
 use annulet_driver::{IoBuf, IoBufMut, IoVectoredBuf, IoVectoredBufMut, Op};
 
 use crate::TcpStream;
+use crate::chunks::Chunks;
 use crate::connection::Connected;
 use crate::options::with_socket;
 
@@ -48,6 +49,16 @@ impl<S: Connected> OwnedReadHalf<S> {
     /// As [`TcpStream::read_vectored`].
     pub fn read_vectored<B: IoVectoredBufMut>(&self, bufs: B) -> Op<Readv<B>> {
         self.stream.read_vectored(bufs)
+    }
+
+    /// As [`TcpStream::recv`].
+    pub fn recv(&self) -> Op<RecvChunk> {
+        self.stream.recv()
+    }
+
+    /// As [`TcpStream::chunks`].
+    pub fn chunks(&self) -> Chunks<'_> {
+        Chunks::of(&*self.stream)
     }
 
     /// As [`TcpStream::peek`].

@@ -102,6 +102,30 @@ impl Builder {
         self
     }
 
+    /// Bytes of the runtime's own buffers, which `recv` and `chunks` of streams receive into: the most that a
+    /// [`Chunk`](crate::buf::Chunk) brings. Rounded up to a multiple of 64. Default: 8192.
+    pub fn chunk_size(mut self, bytes: usize) -> Builder {
+        self.setup.chunk_size = bytes;
+        self
+    }
+
+    /// The most of these buffers that are kept for reuse. Rounded down to a multiple of 32, at most 65,536. Default: 8192.
+    ///
+    /// They are made as they are needed. Receives that find all of them in use take memory of their own.
+    pub fn chunk_limit(mut self, count: usize) -> Builder {
+        self.setup.chunk_limit = count;
+        self
+    }
+
+    /// Lets the kernel pick these buffers as data arrives, so that a stream that waits holds none. Default: `true`, where
+    /// the kernel can (`IORING_REGISTER_PBUF_RING`, Linux 5.19).
+    ///
+    /// Without, a `recv` holds a buffer while it waits. For tests and for measuring what that gives.
+    pub fn provided_buffers(mut self, provided: bool) -> Builder {
+        self.setup.provided_buffers = provided;
+        self
+    }
+
     /// Which ring to run on. Default: [`DriverKind::Auto`], the kernel's where it can be had, otherwise the one in user
     /// space; the environment variable `ANNULET_DRIVER` (`auto`, `kernel`, `poll`) decides for programs that leave it at
     /// that.

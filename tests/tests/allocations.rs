@@ -8,7 +8,7 @@ use std::time::Duration;
 use annulet_tests::{
     Counting, Ring, allocations, metrics, pipe, poll_now, socket_pair, spec, submitted, until,
 };
-use runtime::net::{TcpListener, TcpStream, UdpSocket};
+use runtime::net::{TcpListener, TcpStream, UdpSocket, UnixStream};
 use runtime::time::sleep;
 use runtime::{Fd, Op, SerialGroup, op};
 
@@ -18,7 +18,9 @@ spec! {
     // In user space a worker of the pool has it, which takes memory.
     alone async a_read_and_a_write_of_a_file_allocate_nothing on kernel, plain, tiny;
     alone async a_receive_and_a_send_allocate_nothing;
+    alone async a_receive_of_a_chunk_allocates_nothing;
     alone async a_receive_with_a_deadline_allocates_nothing;
+    alone async a_stream_of_chunks_allocates_nothing on kernel, plain;
     alone async a_message_allocates_nothing;
     alone async a_udp_socket_allocates_nothing;
     alone async an_accept_and_a_connect_allocate_nothing;
@@ -102,6 +104,33 @@ async fn a_receive_and_a_send_allocate_nothing(_: Ring) {
         assert_eq!(got.unwrap(), 64);
         buf = back;
         buf.resize(4096, 0);
+    })
+    .await;
+}
+
+async fn a_receive_of_a_chunk_allocates_nothing(_: Ring) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    allocates_nothing(async |n| {
+        let mut receive = ours.recv();
+        if n % 2 == 0 {
+            assert!(poll_now(&mut receive).await.is_pending());
+        }
+        theirs.write_all([n as u8; 64]).await.0.unwrap();
+        let chunk = receive.await.unwrap();
+        ours.write_all(chunk).await.0.unwrap();
+        let echoed = theirs.recv().await.unwrap();
+        assert_eq!(echoed[..], [n as u8; 64]);
+    })
+    .await;
+}
+
+async fn a_stream_of_chunks_allocates_nothing(_: Ring) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let mut chunks = ours.chunks();
+    allocates_nothing(async |n| {
+        theirs.write_all([n as u8; 64]).await.0.unwrap();
+        assert_eq!(chunks.fill_buf().await.unwrap(), [n as u8; 64]);
+        chunks.consume(64);
     })
     .await;
 }

@@ -6,10 +6,14 @@
 #![allow(unsafe_code, reason = "the traits promise stable memory")]
 
 mod aligned;
+mod chunk;
+mod pool;
 mod slice;
 mod vectored;
 
 pub use self::aligned::{AlignedBuf, Alignment};
+pub use self::chunk::Chunk;
+pub(crate) use self::pool::{GROUP, Pool, Usage};
 pub use self::slice::{IoBufExt, Slice};
 pub(crate) use self::vectored::IoVecs;
 pub use self::vectored::{IoVectoredBuf, IoVectoredBufMut};

@@ -46,4 +46,10 @@ pub struct Metrics {
     pub live: usize,
     /// Entries waiting for room in the queue now.
     pub backlog: usize,
+    /// Buffers of the runtime's to receive into, now.
+    pub chunks: usize,
+    /// Of these, the ones that a [`Chunk`](crate::buf::Chunk) holds, or an operation.
+    pub chunks_lent: usize,
+    /// Receives for which the kernel found no buffer, and which were begun anew.
+    pub chunks_dry: u64,
 }

@@ -148,6 +148,7 @@ impl Driver {
 
     fn enter_ring(&self, core: &mut Core, wait: Wait) -> io::Result<()> {
         self.inner.attempts.entered(self.inner.counts.staged.get());
+        self.inner.chunks.publish();
         let done = core.ring.enter(wait);
         add(
             &self.inner.counts.enters,
@@ -182,6 +183,7 @@ impl Driver {
             batch
         };
         add(&self.inner.counts.completions, batch.len() as u64);
+        self.inner.chunks.reaped(&batch);
         let mut rest = batch.iter();
         while let Some(what) = self.settle_some(&mut rest) {
             self.follow(what);
@@ -226,7 +228,9 @@ impl Driver {
             Follow::Poked(completion) => self.poked(completion),
             Follow::Settled(Settled::Done(done)) => self.finish(done),
             Follow::Settled(Settled::Orphan(key)) => self.discard(key, true),
-            Follow::Settled(Settled::NotFound(key) | Settled::OutOfTime(key)) => {
+            Follow::Settled(
+                Settled::Full(key) | Settled::NotFound(key) | Settled::OutOfTime(key),
+            ) => {
                 self.stage_cancel(key);
             }
         }

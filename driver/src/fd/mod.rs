@@ -167,6 +167,20 @@ impl Fd {
         self.shared.has_kept()
     }
 
+    /// Puts bytes back that were read: the next read is served from them, before anything else.
+    ///
+    /// For who has read on: from a stream of bytes, with no other read in flight and nothing kept.
+    #[doc(hidden)]
+    pub fn unread(&self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.shared.keep(|kept| {
+            kept.bounded = Some(false);
+            kept.put_bytes(bytes);
+        });
+    }
+
     /// Whether [`close`](Fd::close) has been called.
     pub fn is_closed(&self) -> bool {
         self.shared.is_closing()

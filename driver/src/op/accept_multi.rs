@@ -8,6 +8,7 @@ use io_uring::{opcode, squeue, types};
 use super::accept::adopt;
 use super::multi::Multishot;
 use super::{Operation, Origin, Success};
+use crate::driver::Driver;
 use crate::fd::Lane;
 use crate::kept::Kept;
 
@@ -74,7 +75,7 @@ impl Multishot for AcceptMulti {
         AcceptMulti::new()
     }
 
-    fn item(success: Success) -> Self::Output {
+    fn item(success: Success, _: &Driver) -> Self::Output {
         Ok(adopt(success))
     }
 }

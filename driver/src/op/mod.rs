@@ -52,6 +52,8 @@ mod position;
 mod read;
 mod readv;
 mod recv;
+mod recv_chunk;
+mod recv_multi;
 mod recvmsg;
 mod renameat;
 mod rounds;
@@ -117,6 +119,8 @@ pub(crate) use self::poll_multi::PollMulti;
 pub use self::read::{Read, ReadExact};
 pub use self::readv::Readv;
 pub use self::recv::{Recv, RecvExact};
+pub use self::recv_chunk::RecvChunk;
+pub use self::recv_multi::RecvMulti;
 pub use self::recvmsg::{Message, Receipt, RecvFrom, RecvMsg};
 pub use self::renameat::RenameAt;
 pub use self::seats::Second;
@@ -139,6 +143,7 @@ pub use self::waitid::WaitId;
 pub use self::write::{Write, WriteAll};
 pub use self::writev::Writev;
 
+use crate::driver::Driver;
 use crate::fd::Lane;
 #[doc(hidden)]
 pub use crate::fd::Tried;
@@ -222,6 +227,10 @@ pub unsafe trait Operation: Sized + 'static {
     #[doc(hidden)]
     const NOTES: bool = false;
 
+    /// How many completions may wait to be taken: then it is cancelled. Only of an operation with several.
+    #[doc(hidden)]
+    const UNTAKEN: usize = usize::MAX;
+
     /// The direction of the descriptor it has to itself while in flight.
     #[doc(hidden)]
     fn lane(&self) -> Option<Lane> {
@@ -250,6 +259,13 @@ pub unsafe trait Operation: Sized + 'static {
     /// Refuses what is wrong before anything is submitted.
     #[doc(hidden)]
     fn check(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Takes from the driver that it will run on what it needs of that, or refuses to run there.
+    #[doc(hidden)]
+    fn prepare(&mut self, driver: &Driver) -> io::Result<()> {
+        let _ = driver;
         Ok(())
     }
 

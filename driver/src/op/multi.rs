@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::{Op, Operation, Success};
+use crate::driver::Driver;
 use crate::fd::{Fd, FdRef};
 
 /// An operation with many completions.
@@ -17,9 +18,9 @@ pub trait Multishot: Operation {
     #[doc(hidden)]
     fn again() -> Self;
 
-    /// What a completion that is not the last brings.
+    /// What a completion that is not the last brings, on `driver`.
     #[doc(hidden)]
-    fn item(success: Success) -> Self::Output;
+    fn item(success: Success, driver: &Driver) -> Self::Output;
 }
 
 /// The stream of a multishot operation's results. It has no end: ask as long as you like.
@@ -50,7 +51,7 @@ impl<T: Multishot> Multi<T> {
         if let Some((driver, key)) = op.flight() {
             let more = driver.core().slots.take_more(key);
             if let Some(success) = more {
-                return Poll::Ready(T::item(success));
+                return Poll::Ready(T::item(success, driver));
             }
         }
         let polled = Pin::new(&mut *op).poll(cx);

@@ -58,7 +58,7 @@ impl<T: Operation> Op<T> {
         }
         // One in a group falls back once it is its turn.
         if T::CALLED || driver.supports(T::OPCODE) || (fall_back && self.group.is_some()) {
-            return Ok(());
+            return op.prepare(driver).map_err(Refused::Error);
         }
         let fallback = if fall_back { self.fall_back() } else { None };
         Err(match fallback {

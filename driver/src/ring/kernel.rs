@@ -302,6 +302,28 @@ impl KernelRing {
         }
     }
 
+    /// # Safety
+    ///
+    /// As for [`Ring::register_buffers`](super::Ring::register_buffers).
+    pub(crate) unsafe fn register_buffers(
+        &mut self,
+        memory: u64,
+        entries: u16,
+        group: u16,
+    ) -> io::Result<()> {
+        let submitter = self.ring.submitter();
+        // SAFETY: the caller's.
+        unsafe { submitter.register_buf_ring_with_flags(memory, entries, group, 0) }
+    }
+
+    /// Ends what [`register_buffers`](KernelRing::register_buffers) began.
+    pub(crate) fn unregister_buffers(&mut self, group: u16) -> io::Result<()> {
+        if !self.owner.is_this() {
+            return Ok(());
+        }
+        self.ring.submitter().unregister_buf_ring(group)
+    }
+
     pub(super) fn support(&self) -> &Support {
         &self.support
     }

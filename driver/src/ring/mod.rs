@@ -93,6 +93,12 @@ impl Completion {
     pub(crate) fn more(&self) -> bool {
         io_uring::cqueue::more(self.flags)
     }
+
+    /// It names a buffer that the kernel picked (`IORING_CQE_F_BUFFER`).
+    #[inline]
+    pub(crate) fn picked(&self) -> bool {
+        io_uring::cqueue::buffer_select(self.flags).is_some()
+    }
 }
 
 /// How long a turn may sleep for a completion.
@@ -218,6 +224,34 @@ impl Ring {
     /// The opcodes that the ring carries out.
     pub(crate) fn support(&self) -> Support {
         on_ring!(self, ring => *ring.support(), else Support::none())
+    }
+
+    /// Registers a ring of buffers to pick from. `Unsupported` by a ring that has none.
+    ///
+    /// # Safety
+    ///
+    /// At `memory` is page-aligned memory for `entries` entries, which is used for nothing else until the registration
+    /// ends; and what is published there is memory that may be written to, and is nobody else's, as long as a receive
+    /// that names the group is in flight.
+    pub(crate) unsafe fn register_buffers(
+        &mut self,
+        memory: u64,
+        entries: u16,
+        group: u16,
+    ) -> io::Result<()> {
+        match self {
+            // SAFETY: the caller's.
+            Ring::Kernel(ring) => unsafe { ring.register_buffers(memory, entries, group) },
+            Ring::Poll(_) | Ring::Closed => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Ends that registration.
+    pub(crate) fn unregister_buffers(&mut self, group: u16) -> io::Result<()> {
+        match self {
+            Ring::Kernel(ring) => ring.unregister_buffers(group),
+            Ring::Poll(_) | Ring::Closed => Ok(()),
+        }
     }
 
     /// Which one it is.

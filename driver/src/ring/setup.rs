@@ -36,6 +36,15 @@ pub struct Setup {
     /// Tries reads and writes of pipes, and small reads of files at offsets, by a plain call that does not wait, before
     /// the ring, where the last one there did not have to wait and little else is handed over. Default: `true`.
     pub attempts: bool,
+    /// Bytes of a buffer that a receive is lent (see [`Chunk`](crate::buf::Chunk)): the most that one brings. Rounded up to
+    /// a multiple of 64. Default: 8192.
+    pub chunk_size: usize,
+    /// The most of these buffers that are kept for reuse; receives that find all of them lent take memory of their own.
+    /// Rounded down to a multiple of 32, at most 65,536. Default: 8192. They are made as they are needed.
+    pub chunk_limit: usize,
+    /// Lets the kernel pick these buffers when data arrives (`IORING_REGISTER_PBUF_RING`, Linux 5.19), so that a receive
+    /// that waits holds none. Default: `true`.
+    pub provided_buffers: bool,
     /// Which ring. Default: [`DriverKind::Auto`].
     pub driver: DriverKind,
 }
@@ -135,6 +144,9 @@ impl Default for Setup {
             plain: false,
             embedded: false,
             attempts: true,
+            chunk_size: 8192,
+            chunk_limit: 8192,
+            provided_buffers: true,
             driver: DriverKind::Auto,
         }
     }

@@ -51,6 +51,8 @@ pub(crate) enum Settled {
     Orphan(Key),
     /// An operation's timer has fired: it is to be cancelled.
     OutOfTime(Key),
+    /// As many completions as there may be wait to be taken: it is to be cancelled.
+    Full(Key),
     /// A cancel came too early to find it: it is to be asked for again.
     NotFound(Key),
 }

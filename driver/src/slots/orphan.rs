@@ -34,6 +34,8 @@ pub(super) struct Vtable {
     discard: unsafe fn(*mut u8, io::Result<Success>, Origin<'_>),
     /// Gives one of several completions nobody waits for to the operation.
     pub(super) discard_more: unsafe fn(*mut u8, Success, Origin<'_>),
+    /// How many completions may wait to be taken.
+    pub(super) untaken: usize,
     /// Tells an operation that notes its completions itself of one; `None` for all others.
     pub(super) note: Option<Note>,
 }
@@ -43,6 +45,7 @@ pub(super) trait HasVtable: Operation {
         class: Class::of(Layout::new::<Body<Self>>()),
         discard: discard::<Self>,
         discard_more: discard_more::<Self>,
+        untaken: Self::UNTAKEN,
         note: if Self::NOTES {
             Some(note::<Self>)
         } else {

@@ -84,12 +84,14 @@ impl Slots {
             }
             Of::Operation => {
                 wakers.extend(slot.waker.take());
-                self.rare_mut(key).more.push_back(Success {
+                let most = slot.vtable.untaken;
+                let more = &mut self.rare_mut(key).more;
+                more.push_back(Success {
                     value: completion.result.cast_unsigned(),
                     flags: completion.flags,
                     ended: Ended::Itself,
                 });
-                None
+                (more.len() == most).then_some(Settled::Full(key))
             }
         }
     }

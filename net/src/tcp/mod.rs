@@ -14,6 +14,7 @@ mod connecting;
 mod convert;
 mod listener;
 mod options;
+mod recv;
 mod socket;
 mod stream;
 #[cfg(test)]

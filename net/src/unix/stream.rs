@@ -5,7 +5,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net;
 use std::path::Path;
 
-use annulet_driver::op::{Readv, Recv, RecvExact, RecvFrom, Send, SendAll, SendTo, Writev};
+use annulet_driver::op::{
+    Readv, Recv, RecvChunk, RecvExact, RecvFrom, Send, SendAll, SendTo, Writev,
+};
 use annulet_driver::{
     Fd, IntoStdError, IoBuf, IoBufMut, IoVectoredBuf, IoVectoredBufMut, Kept, KeptMessage, Op,
     from_unix_addr,
@@ -13,6 +15,7 @@ use annulet_driver::{
 use socket2::Type;
 
 use super::{Passed, connect, handle, pair, passing, path_addr};
+use crate::chunks::Chunks;
 use crate::connect::Connect;
 use crate::connection::Connection;
 use crate::convert;
@@ -114,6 +117,16 @@ impl UnixStream {
     /// As [`TcpStream::read_vectored`](crate::TcpStream::read_vectored).
     pub fn read_vectored<B: IoVectoredBufMut>(&self, bufs: B) -> Op<Readv<B>> {
         Connection::read_vectored(self, bufs)
+    }
+
+    /// As [`TcpStream::recv`](crate::TcpStream::recv). Descriptors that came with the bytes are closed.
+    pub fn recv(&self) -> Op<RecvChunk> {
+        Connection::recv(self)
+    }
+
+    /// As [`TcpStream::chunks`](crate::TcpStream::chunks). Descriptors that came with the bytes are closed.
+    pub fn chunks(&self) -> Chunks<'_> {
+        Chunks::of(self)
     }
 
     /// As [`TcpStream::peek`](crate::TcpStream::peek).

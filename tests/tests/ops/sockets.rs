@@ -1,13 +1,14 @@
 //! Operations on sockets.
 
 use std::cell::RefCell;
-use std::io::{IoSlice, Write};
+use std::io::{self, IoSlice, Write};
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use annulet_tests::Canary;
+use runtime::buf::Chunk;
 use runtime::op::{self, Multi};
 use runtime::{Fd, Op};
 use rustix::net::{
@@ -26,7 +27,9 @@ operations! {
     connect_to_a_full_backlog: Connect;
     listen_for_connections: Listen;
     recv_bytes: Recv;
+    recv_chunk: RecvChunk;
     recv_exact: RecvExact;
+    recv_multi: RecvMulti;
     recvfrom: RecvFrom;
     recvmsg: RecvMsg;
     recvmsg_with_a_descriptor: RecvMsg;
@@ -215,6 +218,32 @@ fn recv_bytes() -> Case<Pair, Op<op::Recv<Canary>>> {
     .gives(|(result, buf)| result.as_ref().is_ok_and(|n| *n == LEN) && buf[..] == SENT)
     .fails(libc::ENOTSOCK, no_socket)
     .runs_on()
+}
+
+fn is_sent(received: &io::Result<Chunk>) -> bool {
+    received.as_ref().is_ok_and(|chunk| chunk[..] == SENT)
+}
+
+fn recv_chunk() -> Case<Pair, Op<op::RecvChunk>> {
+    blocked(
+        pair,
+        |(ours, _), _| Op::on(ours, op::RecvChunk::new()),
+        send_to,
+    )
+    .on(|(ours, _)| ours)
+    .gives(is_sent)
+    .fails(libc::ENOTSOCK, no_socket)
+    .runs_on()
+}
+
+fn recv_multi() -> Case<Pair, Next<op::RecvMulti>> {
+    blocked(pair, |(ours, _), _| Next(Multi::on(ours)), send_to)
+        .on(|(ours, _)| ours)
+        .gives(is_sent)
+        .fails(libc::ENOTSOCK, no_socket)
+        // The queue of the completions of an operation that has several.
+        .allocates()
+        .kernel_only()
 }
 
 fn recv_exact() -> Case<Pair, Op<op::RecvExact<Canary>>> {

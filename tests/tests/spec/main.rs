@@ -12,6 +12,7 @@ mod f_threads;
 mod g_chains;
 mod g_serial_groups;
 mod h_buffers;
+mod h_chunks;
 mod i_choice;
 mod i_refusals;
 mod net_connect;
