@@ -12,6 +12,11 @@ pub fn two() -> io::Result<Option<(usize, usize)>> {
     Ok(first.and_then(|first| cores.next_back().map(|last| (last, first))))
 }
 
+/// How many this process may use.
+pub fn allowed() -> io::Result<usize> {
+    Ok(sched_getaffinity(None)?.count() as usize)
+}
+
 /// Keeps this thread, and those it starts later, on `core`, if there is one.
 pub fn pin(core: Option<usize>) -> io::Result<()> {
     let Some(core) = core else { return Ok(()) };

@@ -1,6 +1,10 @@
-//! Every contender answers every byte, and the figures come out.
+//! Every contender answers every byte, and the figures come out: as tables, as JSON, as charts.
 
+use std::fs;
+use std::path::Path;
 use std::process::Command;
+
+use serde_json::Value;
 
 const CONTENDERS: &[&str] = &[
     "annulet",
@@ -38,8 +42,8 @@ fn compare(workload: &str, options: &[&str]) -> (String, String) {
         String::from_utf8_lossy(&run.stderr),
     );
     assert!(run.status.success(), "{out}{err}");
-    let figures = std::fs::read_to_string(&json).unwrap();
-    std::fs::remove_file(&json).unwrap();
+    let figures = fs::read_to_string(&json).unwrap();
+    fs::remove_file(&json).unwrap();
     (out.into_owned(), figures)
 }
 
@@ -128,4 +132,121 @@ fn those_who_work_alone_read_and_copy_what_is_in_the_file() {
             assert!(out.lines().any(|line| line.starts_with(contender)), "{out}");
         }
     }
+}
+
+/// A suite of two contenders in two rows.
+fn suite(out: &Path, more: &[&str]) -> String {
+    let run = Command::new(env!("CARGO_BIN_EXE_versus"))
+        .args(["--suite", "full", "--rows", "echo-64x64,read-32"])
+        .args(["--only", "annulet,tokio", "--seconds", "0.02"])
+        .args(["--file-size", "1000000", "--out"])
+        .arg(out)
+        .args(more)
+        .output()
+        .unwrap();
+    let (out, err) = (
+        String::from_utf8_lossy(&run.stdout),
+        String::from_utf8_lossy(&run.stderr),
+    );
+    assert!(run.status.success(), "{out}{err}");
+    out.into_owned()
+}
+
+/// The rounds of all, in the order of rows and contenders.
+fn rounds(out: &Path) -> Vec<Vec<Value>> {
+    let text = fs::read_to_string(out.join("results.json")).unwrap();
+    let results: Value = serde_json::from_str(&text).unwrap();
+    let contenders = results["rows"].as_array().unwrap().iter();
+    contenders
+        .flat_map(|row| row["contenders"].as_array().unwrap())
+        .map(|contender| contender["turns"].as_array().unwrap().clone())
+        .collect()
+}
+
+#[test]
+fn a_suite_is_kept_drawn_and_gone_on_with() {
+    let out = tempfile::tempdir().unwrap();
+    let told = suite(out.path(), &["--rounds", "1"]);
+    assert!(told.contains("echo, 64 × 64 B"), "{told}");
+    let first = rounds(out.path());
+    assert_eq!(first.len(), 4);
+    for turns in &first {
+        assert_eq!(turns.len(), 1);
+        assert!(turns[0]["requests"].as_u64().unwrap() > 0, "{turns:?}");
+    }
+
+    suite(out.path(), &["--rounds", "2", "--resume"]);
+    let second = rounds(out.path());
+    for (first, second) in first.iter().zip(&second) {
+        assert_eq!(second.len(), 2);
+        assert_eq!(first[0], second[0]);
+    }
+
+    suite(out.path(), &["--draw"]);
+    assert_eq!(rounds(out.path()), second);
+    let page = fs::read_to_string(out.path().join("README.md")).unwrap();
+    for part in [
+        "## At a glance",
+        "## Servers",
+        "### Cached 4 KiB reads, 32 at a time",
+        "`tokio`",
+        "Linux",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    for name in ["overview", "servers", "files"] {
+        let chart = fs::read_to_string(out.path().join(name).with_extension("svg")).unwrap();
+        assert!(page.contains(&format!("({name}.svg)")), "{page}");
+        assert_is_a_picture(&chart);
+        assert!(
+            chart.contains("annulet") && chart.contains("tokio"),
+            "{chart}"
+        );
+    }
+    // What was not measured is not drawn.
+    assert!(!out.path().join("parts.svg").exists() && !page.contains("parts.svg"));
+}
+
+/// Every element is closed, in order, and nothing follows the last.
+fn assert_is_a_picture(svg: &str) {
+    let mut open = Vec::new();
+    assert!(
+        svg.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\""),
+        "{svg}"
+    );
+    for tag in svg.split('<').skip(1) {
+        let (tag, _text) = tag.split_once('>').unwrap();
+        let name = tag.split_whitespace().next().unwrap();
+        match name.strip_prefix('/') {
+            Some(name) => assert_eq!(open.pop(), Some(name), "{svg}"),
+            None if !tag.ends_with('/') => open.push(name),
+            None => {}
+        }
+    }
+    assert!(open.is_empty(), "{open:?}");
+    assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+}
+
+#[test]
+fn who_fails_is_noted_and_holds_up_nobody() {
+    let out = tempfile::tempdir().unwrap();
+    suite(
+        out.path(),
+        &["--rounds", "3", "--files", "/no/such/directory"],
+    );
+    let rounds = rounds(out.path());
+    for turns in &rounds[..2] {
+        assert!(
+            turns.iter().all(|turn| turn["requests"].is_u64()),
+            "{turns:?}"
+        );
+    }
+    for turns in &rounds[2..] {
+        assert!(
+            turns.iter().all(|turn| turn["failed"].is_string()),
+            "{turns:?}"
+        );
+    }
+    let page = fs::read_to_string(out.path().join("README.md")).unwrap();
+    assert!(page.contains("`tokio` failed in 3 of the rounds"), "{page}");
 }

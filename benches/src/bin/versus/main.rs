@@ -12,6 +12,7 @@
 //! | [`calls`] | how many system calls a server makes |
 //! | [`cpu`] | what a server has used of its core |
 //! | [`report`] | the table and the JSON |
+//! | [`suite`] | everything at once: the rows of the published tables, and the charts |
 //! | [`options`] | the command line |
 //!
 //! What keeps it fair: every contender gets the same listener settings, buffer sizes and socket options and its own
@@ -25,6 +26,7 @@ mod options;
 mod report;
 mod roles;
 mod rounds;
+mod suite;
 mod workloads;
 mod works;
 
@@ -51,6 +53,10 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
         }
         Command::Act(role) => {
             role.act()?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Suite(options) => {
+            suite::run(&options)?;
             return Ok(ExitCode::SUCCESS);
         }
         Command::Compare(options) => options,

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::contenders::{self, Contender};
 use crate::roles::Role;
+use crate::suite::{self, Scope};
 use crate::workloads::{self, Workload};
 use crate::works::Place;
 
@@ -18,6 +19,7 @@ pub(crate) enum Command {
     /// This process is one that `versus` started: a server or a load.
     Act(Role),
     Compare(Options),
+    Suite(suite::Options),
 }
 
 #[derive(Serialize)]
@@ -92,6 +94,16 @@ pub(crate) fn help() -> String {
     --file-size BYTES    of the one that is read (default: 256 MiB)
     --help
 
+all at once, with tables and charts as in docs/benchmarks: as the first option, --suite
+
+    --suite quick        annulet and tokio, and by hand: three minutes
+    --suite full         all there are: less than half an hour
+    --out DIR            where results.json, README.md and charts go (default: target/benchmarks; docs/benchmarks if full)
+    --resume             goes on with what is there: after Ctrl-C, or with more rounds
+    --draw               measures nothing, only draws what is there
+    --rows NAME,NAME     the rows whose names begin so
+    and --rounds, --seconds, --only, --files, --file-size as above
+
 workloads:
 ",
     );
@@ -113,6 +125,7 @@ pub(crate) fn parse() -> Result<Command, Box<dyn Error>> {
     let mut args = Parser::from_env();
     while let Some(arg) = args.next()? {
         match arg {
+            Arg::Long("suite") => return parse_suite(&args.value()?.string()?, args),
             Arg::Long("help") | Arg::Short('h') => return Ok(Command::Help),
             Arg::Long("role") => {
                 return Ok(Command::Act(serde_json::from_str(
@@ -164,4 +177,37 @@ pub(crate) fn parse() -> Result<Command, Box<dyn Error>> {
         json,
         place,
     }))
+}
+
+fn parse_suite(scope: &str, mut args: Parser) -> Result<Command, Box<dyn Error>> {
+    let mut options = suite::Options::of(match scope {
+        "quick" => Scope::Quick,
+        "full" => Scope::Full,
+        other => return Err(format!("a suite is quick or full, not `{other}`").into()),
+    });
+    while let Some(arg) = args.next()? {
+        match arg {
+            Arg::Long("rounds") => options.rounds = args.value()?.parse()?,
+            Arg::Long("seconds") => options.seconds = args.value()?.parse()?,
+            Arg::Long("only") => options.only = names(&args.value()?.string()?),
+            Arg::Long("rows") => options.rows = names(&args.value()?.string()?),
+            Arg::Long("out") => options.out = args.value()?.into(),
+            Arg::Long("resume") => options.resume = true,
+            Arg::Long("draw") => options.draw = true,
+            Arg::Long("file-size") => options.place.len = args.value()?.parse()?,
+            Arg::Long("files") => options.place.dir = args.value()?.into(),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    if options.rounds == 0 || Duration::try_from_secs_f64(options.seconds)?.is_zero() {
+        return Err("rounds are at least 1, seconds more than 0".into());
+    }
+    for name in &options.only {
+        contenders::named(name)?;
+    }
+    Ok(Command::Suite(options))
+}
+
+fn names(list: &str) -> Vec<String> {
+    list.split(',').map(str::to_owned).collect()
 }

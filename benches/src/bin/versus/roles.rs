@@ -17,6 +17,9 @@ use crate::contenders::{self, Job};
 use crate::workloads::{self, Kind, Meter, Plan};
 use crate::works::Task;
 
+/// How long a part may take.
+const PART: Duration = Duration::from_secs(30);
+
 /// What such a process is there for; it goes over the command line.
 #[derive(Serialize, Deserialize)]
 pub(crate) enum Role {
@@ -113,6 +116,24 @@ fn allow_descriptors() -> io::Result<()> {
         maximum: limit.maximum,
     };
     Ok(setrlimit(Resource::Nofile, all)?)
+}
+
+/// Asks the program `parts`, which is built beside this one, what a part costs a contender; none: it has no such part.
+pub(crate) fn part(row: &str, contender: &str) -> Result<Option<f64>, Box<dyn Error>> {
+    let program = std::env::current_exe()?.with_file_name("parts");
+    let child = Command::new(&program)
+        .args(["--ask", row, contender])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| format!("cannot run {}: {error}", program.display()))?;
+    let line = Process(child).first_line(PART)?;
+    match &*line {
+        "none" => Ok(None),
+        "" => Err("it broke off".into()),
+        figure => Ok(Some(figure.parse()?)),
+    }
 }
 
 /// One that was started. It ends as this goes out of scope.

@@ -16,6 +16,7 @@ use rustix::net::SocketFlags;
 
 use super::services::{Blocks, CHUNKS_A_BLOCK, pattern};
 use super::{Contender, Job, Service, hello};
+use crate::works;
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "compio",
@@ -27,7 +28,7 @@ pub(super) const CONTENDER: Contender = Contender {
         (Service::Once, |job| serve(plain(), job, once)),
         (Service::Http, |job| serve(plain(), job, http)),
     ],
-    works: &[],
+    works: works::compio::WORKS,
 };
 
 pub(super) const TUNED: Contender = Contender {
@@ -40,14 +41,14 @@ pub(super) const TUNED: Contender = Contender {
         (Service::Once, |job| serve(tuned(), job, once)),
         (Service::Http, |job| serve(tuned(), job, http)),
     ],
-    works: &[],
+    works: works::compio::TUNED,
 };
 
-fn plain() -> ProactorBuilder {
+pub(crate) fn plain() -> ProactorBuilder {
     ProactorBuilder::new()
 }
 
-fn tuned() -> ProactorBuilder {
+pub(crate) fn tuned() -> ProactorBuilder {
     let mut builder = ProactorBuilder::new();
     builder
         .single_issuer(true)

@@ -13,6 +13,7 @@ use tokio_util::compat::FuturesAsyncReadCompatExt;
 
 use super::services::{Blocks, CHUNKS_A_BLOCK, pattern};
 use super::{Contender, Job, Service, hello};
+use crate::works;
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "glommio",
@@ -24,7 +25,7 @@ pub(super) const CONTENDER: Contender = Contender {
         (Service::Once, |job| serve(job, once)),
         (Service::Http, |job| serve(job, http)),
     ],
-    works: &[],
+    works: works::glommio::WORKS,
 };
 
 fn serve<F>(job: &Job, handle: fn(TcpStream, usize) -> F) -> io::Result<()>

@@ -8,13 +8,13 @@ mod annulet_hyper;
 mod annulet_poll;
 mod answers;
 #[cfg(feature = "peers")]
-mod compio;
+pub(crate) mod compio;
 mod epoll;
 #[cfg(feature = "peers")]
 mod glommio;
 mod hello;
 #[cfg(feature = "peers")]
-mod monoio;
+pub(crate) mod monoio;
 mod pread;
 mod ring;
 mod ring_pool;

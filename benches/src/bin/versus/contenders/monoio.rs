@@ -15,6 +15,7 @@ use rustix::net::SocketFlags;
 
 use super::services::{Blocks, CHUNKS_A_BLOCK, pattern};
 use super::{Contender, Job, Service, hello};
+use crate::works;
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "monoio",
@@ -26,7 +27,7 @@ pub(super) const CONTENDER: Contender = Contender {
         (Service::Once, |job| serve(plain(), job, once)),
         (Service::Http, |job| serve(plain(), job, http)),
     ],
-    works: &[],
+    works: works::monoio::WORKS,
 };
 
 pub(super) const TUNED: Contender = Contender {
@@ -39,14 +40,14 @@ pub(super) const TUNED: Contender = Contender {
         (Service::Once, |job| serve(tuned(), job, once)),
         (Service::Http, |job| serve(tuned(), job, http)),
     ],
-    works: &[],
+    works: works::monoio::TUNED,
 };
 
-fn plain() -> RuntimeBuilder<IoUringDriver> {
+pub(crate) fn plain() -> RuntimeBuilder<IoUringDriver> {
     RuntimeBuilder::new()
 }
 
-fn tuned() -> RuntimeBuilder<IoUringDriver> {
+pub(crate) fn tuned() -> RuntimeBuilder<IoUringDriver> {
     let mut ring = io_uring_06::IoUring::builder();
     ring.setup_single_issuer().setup_defer_taskrun();
     RuntimeBuilder::new().uring_builder(ring)

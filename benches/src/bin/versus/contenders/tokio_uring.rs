@@ -9,6 +9,7 @@ use tokio_uring::net::{TcpListener, TcpStream};
 
 use super::services::{Blocks, CHUNKS_A_BLOCK, pattern};
 use super::{Contender, Job, Service};
+use crate::works;
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "tokio-uring",
@@ -19,7 +20,7 @@ pub(super) const CONTENDER: Contender = Contender {
         (Service::Source, |job| serve(job, source)),
         (Service::Once, |job| serve(job, once)),
     ],
-    works: &[],
+    works: works::tokio_uring::WORKS,
 };
 
 fn serve<F>(job: &Job, handle: fn(TcpStream, usize) -> F) -> io::Result<()>

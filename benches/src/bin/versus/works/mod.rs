@@ -5,10 +5,18 @@
 //! many.
 
 pub(crate) mod annulet;
-pub(crate) mod pattern;
+#[cfg(feature = "peers")]
+pub(crate) mod compio;
+#[cfg(feature = "peers")]
+pub(crate) mod glommio;
+#[cfg(feature = "peers")]
+pub(crate) mod monoio;
+mod pattern;
 pub(crate) mod pread;
 pub(crate) mod ring;
 pub(crate) mod tokio;
+#[cfg(feature = "peers")]
+pub(crate) mod tokio_uring;
 
 use std::fs::File;
 use std::io;
@@ -174,6 +182,15 @@ impl Lane {
         }
         Err(io::Error::other("a read brought other bytes"))
     }
+}
+
+/// A vector with a part of so many bytes where `O_DIRECT` wants them, for those who cannot ask for such memory.
+#[cfg(feature = "peers")]
+fn aligned_part(block: usize) -> (Vec<u8>, std::ops::Range<usize>) {
+    const ALIGN: usize = 4096;
+    let buf = vec![0; block + ALIGN];
+    let start = buf.as_ptr().align_offset(ALIGN);
+    (buf, start..start + block)
 }
 
 impl Meter {

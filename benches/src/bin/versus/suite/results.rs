@@ -1,0 +1,238 @@
+//! Every round's figures, and what follows from them.
+
+use std::error::Error;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::Options;
+use super::rows::{self, Row, View};
+use super::setting::Setting;
+use crate::report::Spread;
+use crate::workloads::Measure;
+
+/// What `results.json` has.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Results {
+    pub(super) setting: Setting,
+    pub(super) rounds: usize,
+    pub(super) seconds: f64,
+    rows: Vec<RowResults>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RowResults {
+    name: String,
+    contenders: Vec<Column>,
+}
+
+/// One contender in one row.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Column {
+    pub(super) name: String,
+    /// A round each.
+    pub(super) turns: Vec<Turn>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Turn {
+    Failed {
+        failed: String,
+    },
+    Measured(Measure),
+    /// What a part costs; none: the contender has no such part.
+    Figure(Option<f64>),
+}
+
+impl Turn {
+    fn figure(&self, view: &View) -> Option<f64> {
+        match self {
+            Turn::Failed { .. } => None,
+            Turn::Measured(measure) => (view.figure)(measure),
+            Turn::Figure(figure) => *figure,
+        }
+    }
+}
+
+/// One contender's figures in one view.
+pub(super) struct Standing<'a> {
+    pub(super) name: &'a str,
+    /// None: not one round gave a figure; then [`failed`](Standing::failed) may tell why.
+    pub(super) figure: Option<Spread>,
+    /// To the reference's in the same round.
+    pub(super) ratio: Option<Spread>,
+    pub(super) failed: Option<&'a str>,
+    /// In how many rounds.
+    pub(super) failures: usize,
+    column: &'a Column,
+}
+
+impl Standing<'_> {
+    /// The median of something else that was measured in the same rounds.
+    pub(super) fn median(&self, figure: impl Fn(&Measure) -> Option<f64>) -> Option<f64> {
+        let measures = self.column.turns.iter().filter_map(|turn| match turn {
+            Turn::Measured(measure) => figure(measure),
+            _ => None,
+        });
+        Spread::of(measures).map(|spread| spread.median)
+    }
+}
+
+/// One view: the contenders in it, best first, and whom they are compared with.
+pub(super) struct Ranking<'a> {
+    pub(super) view: &'static View,
+    /// The row's main one.
+    pub(super) is_first: bool,
+    pub(super) standings: Vec<Standing<'a>>,
+    pub(super) reference: Option<&'a str>,
+}
+
+impl Results {
+    pub(super) fn empty(options: &Options) -> io::Result<Results> {
+        Ok(Results {
+            setting: Setting::here(&options.place.dir)?,
+            rounds: options.rounds,
+            seconds: options.seconds,
+            rows: Vec::new(),
+        })
+    }
+
+    pub(super) fn load(path: &Path) -> Result<Results, Box<dyn Error>> {
+        let text = fs::read_to_string(path)
+            .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    /// All of it or nothing: it may be interrupted.
+    pub(super) fn save(&self, path: &Path) -> io::Result<()> {
+        let new = path.with_extension("json.new");
+        fs::write(&new, serde_json::to_string_pretty(self)? + "\n")?;
+        fs::rename(new, path)
+    }
+
+    /// For all that the options ask for. What is there already stays.
+    pub(super) fn make_room(&mut self, options: &Options) {
+        self.rounds = self.rounds.max(options.rounds);
+        for row in options.rows() {
+            if !self.rows.iter().any(|known| known.name == row.name) {
+                self.rows.push(RowResults {
+                    name: row.name.to_owned(),
+                    contenders: Vec::new(),
+                });
+            }
+            for name in options.contenders(row) {
+                if self.column(row.name, name).is_none()
+                    && let Some(known) = self.rows.iter_mut().find(|known| known.name == row.name)
+                {
+                    known.contenders.push(Column {
+                        name: name.to_owned(),
+                        turns: Vec::new(),
+                    });
+                }
+            }
+        }
+    }
+
+    pub(super) fn column(&mut self, row: &str, name: &str) -> Option<&mut Column> {
+        let row = self.rows.iter_mut().find(|known| known.name == row)?;
+        row.contenders.iter_mut().find(|column| column.name == name)
+    }
+
+    /// Names of all who took part in anything.
+    pub(super) fn contenders(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for column in self.rows.iter().flat_map(|row| &row.contenders) {
+            if !names.contains(&&*column.name) {
+                names.push(&column.name);
+            }
+        }
+        names
+    }
+
+    /// The rankings of a section, in the order of its rows.
+    pub(super) fn rankings(&self, section: &str) -> Vec<Ranking<'_>> {
+        rows::ALL
+            .iter()
+            .filter(|row| row.section == section)
+            .flat_map(|row| row.views.iter().map(move |view| (row, view)))
+            .filter_map(|(row, view)| self.ranking(row, view))
+            .collect()
+    }
+
+    fn ranking(&self, row: &'static Row, view: &'static View) -> Option<Ranking<'_>> {
+        let columns = &self
+            .rows
+            .iter()
+            .find(|known| known.name == row.name)?
+            .contenders;
+        let figure =
+            |column: &Column| Spread::of(column.turns.iter().filter_map(|t| t.figure(view)));
+        let median = |name: &&str| {
+            let column = columns.iter().find(|column| column.name == **name)?;
+            Some((figure(column)?.median, column))
+        };
+        let better = |a: &(f64, _), b: &(f64, _)| view.compare(a.0, b.0);
+        let floor = rows::FLOORS.iter().filter_map(median).min_by(better);
+        let reference = floor
+            .or_else(|| median(&rows::FAMILIAR))
+            .map(|(_, column)| column);
+        let mut standings: Vec<Standing<'_>> = columns
+            .iter()
+            .map(|column| standing(view, column, reference, figure(column)))
+            .filter(|standing| standing.figure.is_some() || standing.failed.is_some())
+            .collect();
+        let place = |s: &Standing<'_>| s.figure.map_or(f64::NAN, |figure| figure.median);
+        standings.sort_by(|a, b| view.compare(place(a), place(b)));
+        let reference = reference.map(|column| &*column.name);
+        (!standings.is_empty()).then_some(Ranking {
+            view,
+            is_first: std::ptr::eq(view, &row.views[0]),
+            standings,
+            reference,
+        })
+    }
+}
+
+fn standing<'a>(
+    view: &View,
+    column: &'a Column,
+    reference: Option<&Column>,
+    figure: Option<Spread>,
+) -> Standing<'a> {
+    let failures = column.turns.iter().rev().filter_map(|turn| match turn {
+        Turn::Failed { failed } => Some(&**failed),
+        _ => None,
+    });
+    Standing {
+        name: &column.name,
+        figure,
+        ratio: reference.and_then(|reference| {
+            let rounds = column.turns.iter().zip(&reference.turns);
+            Spread::of(rounds.filter_map(|(a, b)| Some(a.figure(view)? / b.figure(view)?)))
+        }),
+        failed: failures.clone().next(),
+        failures: failures.count(),
+        column,
+    }
+}
+
+impl<'a> Ranking<'a> {
+    pub(super) fn of(&self, name: &str) -> Option<&Standing<'a>> {
+        self.standings.iter().find(|standing| standing.name == name)
+    }
+
+    /// The best of the other runtimes.
+    pub(super) fn best_peer(&self) -> Option<&Standing<'a>> {
+        let mut peers = self.standings.iter().filter(|s| rows::is_peer(s.name));
+        peers.find(|standing| standing.figure.is_some())
+    }
+
+    /// Annulet's own: the best, where there are several ways to use it.
+    pub(super) fn ours(&self) -> Option<&Standing<'a>> {
+        self.of(rows::OURS)
+            .filter(|standing| standing.figure.is_some())
+    }
+}
