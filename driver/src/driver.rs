@@ -75,6 +75,7 @@ struct Inner {
     counts: Counts,
     attempts: Attempts,
     chunks: Chunks,
+    zero_copy: Option<usize>,
 }
 
 /// What needs the ring and the slots together.
@@ -130,6 +131,7 @@ impl Driver {
             counts: Counts::default(),
             attempts: Attempts::new(setup.attempts),
             chunks: Chunks::new(setup),
+            zero_copy: setup.zero_copy,
         };
         let driver = Driver {
             inner: Rc::new(inner),
@@ -192,6 +194,7 @@ impl Driver {
     pub fn metrics(&self) -> Metrics {
         let (core, counts) = (self.core(), &self.inner.counts);
         let chunks = self.inner.chunks.usage();
+        let (zero_copy, zero_copy_copied) = core.slots.notified();
         Metrics {
             enters: counts.enters.get(),
             sleeps: counts.sleeps.get(),
@@ -202,6 +205,8 @@ impl Driver {
             pokes: counts.pokes.get(),
             panics: counts.panics.get(),
             attempts: self.inner.attempts.made(),
+            zero_copy,
+            zero_copy_copied,
             in_flight: core.slots.in_flight(),
             live: core.slots.live(),
             backlog: core.backlog.len(),
@@ -209,6 +214,11 @@ impl Driver {
             chunks_lent: chunks.lent,
             chunks_dry: chunks.dry,
         }
+    }
+
+    /// From how many bytes on sockets made here send without a copy.
+    pub(crate) fn default_zero_copy(&self) -> Option<usize> {
+        self.inner.zero_copy
     }
 
     #[inline]

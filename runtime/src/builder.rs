@@ -126,6 +126,39 @@ impl Builder {
         self
     }
 
+    /// Has TCP and UDP sockets made in the runtime send buffers of so many bytes or more without a copy
+    /// (`IORING_OP_SEND_ZC`, Linux 6.2). Default: `None`, they copy.
+    ///
+    /// The kernel then reads the buffer where it is, for as long as it needs: so a write resolves, and gives the buffer
+    /// back, not when its bytes are in the socket's queue but when the peer has acknowledged them. That is a round trip
+    /// later, and no time limit shortens it: if the peer reads nothing, it is when the connection ends. The next write
+    /// need not wait for it. So it pays for buffers of 4 KiB and more, many of them under way, on a device that can do
+    /// it; a program that awaits each write before the next is slower with it, whence the default.
+    ///
+    /// It is undone for a socket where it proves to be of no use: where the kernel says that it has copied after all, as
+    /// it does on the loopback device, or that it cannot do without. [`TcpStream::set_zero_copy`] sets it for one
+    /// stream; the metrics ([`zero_copy`](crate::Metrics::driver)) count such sends, and the ones among them that were
+    /// copied.
+    ///
+    /// [`TcpStream::set_zero_copy`]: crate::net::TcpStream::set_zero_copy
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let runtime = runtime::Builder::new().zero_copy(Some(16 * 1024)).build()?;
+    /// # runtime.block_on(async {
+    /// # use runtime::net::{TcpListener, TcpStream};
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// assert_eq!(stream.zero_copy(), Some(16 * 1024));
+    /// # std::io::Result::Ok(()) })?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn zero_copy(mut self, least: Option<usize>) -> Builder {
+        self.setup.zero_copy = least;
+        self
+    }
+
     /// Which ring to run on. Default: [`DriverKind::Auto`], the kernel's where it can be had, otherwise the one in user
     /// space; the environment variable `ANNULET_DRIVER` (`auto`, `kernel`, `poll`) decides for programs that leave it at
     /// that.

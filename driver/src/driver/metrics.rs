@@ -40,6 +40,10 @@ pub struct Metrics {
     pub panics: u64,
     /// Reads and writes tried by a plain call that does not wait, before the ring.
     pub attempts: u64,
+    /// Sends without a copy, as asked for, that have ended: the kernel has said that it no longer reads the buffer.
+    pub zero_copy: u64,
+    /// Of these, the ones that the kernel copied after all, as it does on the loopback device.
+    pub zero_copy_copied: u64,
     /// Operations and timeouts in flight now.
     pub in_flight: usize,
     /// Slots in use now: in flight, or finished and not taken yet.

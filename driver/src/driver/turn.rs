@@ -227,7 +227,7 @@ impl Driver {
         match what {
             Follow::Poked(completion) => self.poked(completion),
             Follow::Settled(Settled::Done(done)) => self.finish(done),
-            Follow::Settled(Settled::Orphan(key)) => self.discard(key, true),
+            Follow::Settled(Settled::Orphan(key, counted)) => self.discard(key, counted),
             Follow::Settled(
                 Settled::Full(key) | Settled::NotFound(key) | Settled::OutOfTime(key),
             ) => {
@@ -252,7 +252,7 @@ impl Driver {
         if let Some(fd) = done.last_out {
             self.last_out(&fd);
         }
-        if let Some((fd, lane)) = done.second {
+        if let Some((fd, lane)) = done.off {
             if let Some(lane) = lane {
                 fd.release(lane);
             }

@@ -161,6 +161,34 @@ impl Fd {
         self.shared.state.load(Acquire) & (LINGERS | BORROWED) != 0
     }
 
+    /// From how many bytes on sends go without a copy ([`Send`](crate::op::Send), [`SendAll`](crate::op::SendAll),
+    /// [`SendMsg`](crate::op::SendMsg), [`SendTo`](crate::op::SendTo), [`Writev`](crate::op::Writev)); `None`, the default:
+    /// none do. For TCP and UDP sockets.
+    ///
+    /// Such a send resolves later, when the kernel no longer reads its buffer; [`SendZc`](crate::op::SendZc) tells when
+    /// that is. It is undone where it proves to be of no use: where the kernel says of a send that it has copied after
+    /// all, or cannot do without. Where the ring does not have it, sends copy.
+    pub fn set_zero_copy(&self, least: Option<usize>) {
+        self.shared.set_zero_copy(least);
+    }
+
+    /// Does what this thread's driver was set up to have done with the sockets of streams and datagrams made on it
+    /// ([`Setup::zero_copy`](crate::Setup::zero_copy)).
+    pub fn set_default_zero_copy(&self) {
+        let default = current::try_driver().and_then(|driver| driver.default_zero_copy());
+        if default.is_some() {
+            self.set_zero_copy(default);
+        }
+    }
+
+    /// What [`set_zero_copy`](Fd::set_zero_copy) set, if it was not undone.
+    pub fn zero_copy(&self) -> Option<usize> {
+        match self.shared.zero_copy() {
+            usize::MAX => None,
+            least => Some(least),
+        }
+    }
+
     /// Whether bytes, a connection or an error wait here that arrived for a dropped read or accept: the next one is
     /// served from them. What goes past reading, a [`Splice`](crate::op::Splice), is refused until then.
     pub fn has_kept(&self) -> bool {

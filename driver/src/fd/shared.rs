@@ -27,6 +27,9 @@ pub(super) const CALLED: u32 = 1 << 22;
 /// The end of a list of slots.
 pub(crate) const NONE: u32 = u32::MAX;
 
+/// No send may.
+const NEVER: u32 = u32::MAX;
+
 /// A direction in which one operation at a time may be in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
@@ -76,6 +79,8 @@ pub(crate) struct Shared {
     head: AtomicU32,
     /// The same for those that have this as their second descriptor.
     second_head: AtomicU32,
+    /// From so many bytes on sends may go without a copy; [`NEVER`].
+    zero_copy: AtomicU32,
     /// Whether a call without waiting is worth it.
     hints: [Hint; Hint::KINDS],
     slow: Mutex<Slow>,
@@ -128,6 +133,7 @@ impl Shared {
             home: AtomicU32::new(0),
             head: AtomicU32::new(NONE),
             second_head: AtomicU32::new(NONE),
+            zero_copy: AtomicU32::new(NEVER),
             hints: [const { Hint::new() }; Hint::KINDS],
             slow: Mutex::new(Slow {
                 owned: Some(owned),
@@ -145,6 +151,7 @@ impl Shared {
             home: AtomicU32::new(0),
             head: AtomicU32::new(NONE),
             second_head: AtomicU32::new(NONE),
+            zero_copy: AtomicU32::new(NEVER),
             hints: [const { Hint::new() }; Hint::KINDS],
             slow: Mutex::default(),
         }
@@ -156,6 +163,7 @@ impl Shared {
         *self.home.get_mut() = 0;
         *self.head.get_mut() = NONE;
         *self.second_head.get_mut() = NONE;
+        *self.zero_copy.get_mut() = NEVER;
         self.hints.iter_mut().for_each(Hint::reset);
         let slow = self.slow.get_mut().unwrap_or_else(PoisonError::into_inner);
         slow.kept.clear();
@@ -194,6 +202,20 @@ impl Shared {
     #[inline]
     pub(crate) fn hint(&self, tried: Tried) -> &Hint {
         &self.hints[tried as usize]
+    }
+
+    /// From how many bytes on a send may go without a copy; `usize::MAX`: none.
+    #[inline]
+    pub(crate) fn zero_copy(&self) -> usize {
+        match self.zero_copy.load(Relaxed) {
+            NEVER => usize::MAX,
+            least => least as usize,
+        }
+    }
+
+    pub(crate) fn set_zero_copy(&self, least: Option<usize>) {
+        let least = least.map_or(NEVER, |least| u32::try_from(least).unwrap_or(NEVER));
+        self.zero_copy.store(least, Relaxed);
     }
 
     pub(super) fn slow(&self) -> MutexGuard<'_, Slow> {

@@ -59,7 +59,9 @@ mod renameat;
 mod rounds;
 mod seats;
 mod send;
+mod send_zc;
 mod sendmsg;
+mod sendmsg_zc;
 mod setxattr;
 mod shutdown;
 mod socket;
@@ -126,7 +128,9 @@ pub use self::renameat::RenameAt;
 pub use self::seats::Second;
 pub(crate) use self::seats::{ALL, FDS, GivesUp, SEATS, Seat, Which, kept_error};
 pub use self::send::{Send, SendAll};
+pub use self::send_zc::SendZc;
 pub use self::sendmsg::{SendMsg, SendTo};
+pub use self::sendmsg_zc::SendMsgZc;
 pub use self::setxattr::SetXattr;
 pub use self::shutdown::Shutdown;
 pub use self::socket::Socket;
@@ -148,6 +152,7 @@ use crate::fd::Lane;
 #[doc(hidden)]
 pub use crate::fd::Tried;
 use crate::kept::Kept;
+use crate::ring::COPIED;
 
 /// What a completed operation answered.
 #[derive(Clone, Copy, Debug)]
@@ -168,6 +173,11 @@ impl Success {
             flags: 0,
             ended: Ended::Itself,
         }
+    }
+
+    /// Of a send that was not to copy: the kernel did.
+    pub(super) fn was_copied(&self) -> bool {
+        self.flags & COPIED != 0
     }
 }
 
@@ -226,6 +236,12 @@ pub unsafe trait Operation: Sized + 'static {
     /// Whether it notes its completions itself, in [`note`](Operation::note).
     #[doc(hidden)]
     const NOTES: bool = false;
+
+    /// Whether it may complete twice: with its result, and, where the ring was given its memory to read from instead of
+    /// copying it, once more when nothing reads that any longer (`IORING_CQE_F_NOTIF`). With the first it is off its
+    /// descriptor, unless it [will go on](Operation::will_go_on); with the second it has ended.
+    #[doc(hidden)]
+    const NOTIFIED: bool = false;
 
     /// How many completions may wait to be taken: then it is cancelled. Only of an operation with several.
     #[doc(hidden)]
@@ -306,6 +322,22 @@ pub unsafe trait Operation: Sized + 'static {
     fn goes_on(&mut self, result: &io::Result<Success>) -> bool {
         let _ = result;
         false
+    }
+
+    /// Whether it [goes on](Operation::goes_on) after `result`, and so keeps its lane, although the ring reads its memory
+    /// still. Called while completions are settled: it runs no code of the user's. Only with
+    /// [`NOTIFIED`](Operation::NOTIFIED).
+    #[doc(hidden)]
+    fn will_go_on(&self, result: &io::Result<Success>) -> bool {
+        let _ = result;
+        false
+    }
+
+    /// Decides whether the next round goes without a copy: from `least` bytes on it may, if `driver` has a way. Not
+    /// asked in chains. Only with [`NOTIFIED`](Operation::NOTIFIED).
+    #[doc(hidden)]
+    fn choose_way(&mut self, least: usize, driver: &Driver) {
+        let _ = (least, driver);
     }
 
     /// It has ended with `result`, which is about to be handed over, and holds its lane still.

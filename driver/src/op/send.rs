@@ -5,18 +5,24 @@ use std::os::fd::RawFd;
 
 use io_uring::{opcode, squeue, types};
 
+use super::send_zc::{self, Way};
 use super::write::Whole;
-use super::{Operation, Success};
+use super::{Operation, Origin, Success};
 use crate::buf::{BufResult, IoBuf, kernel_len, refuse_empty};
+use crate::driver::Driver;
 use crate::fd::Lane;
 
 /// Sends a buffer's initialised bytes on a connected socket. Never raises `SIGPIPE`.
 ///
 /// Sends on one socket follow one another. A dropped send may have sent any part of the buffer.
+///
+/// On a descriptor that says so ([`Fd::set_zero_copy`](crate::Fd::set_zero_copy)) large buffers are not copied; not as a
+/// member of a chain.
 #[derive(Debug)]
 pub struct Send<B> {
     buf: B,
     flags: i32,
+    way: Way,
 }
 
 impl<B: IoBuf> Send<B> {
@@ -31,6 +37,7 @@ impl<B: IoBuf> Send<B> {
         Send {
             buf,
             flags: send_flags(flags),
+            way: Way::default(),
         }
     }
 }
@@ -46,6 +53,8 @@ unsafe impl<B: IoBuf> Operation for Send<B> {
     type Output = BufResult<usize, B>;
     const OPCODE: u8 = opcode::Send::CODE;
     const NAME: &'static str = "IORING_OP_SEND";
+    const ROUNDS: bool = true;
+    const NOTIFIED: bool = true;
 
     fn lane(&self) -> Option<Lane> {
         Some(Lane::Write)
@@ -60,23 +69,55 @@ unsafe impl<B: IoBuf> Operation for Send<B> {
 
     fn entry(&mut self, fd: RawFd) -> squeue::Entry {
         let len = kernel_len(self.buf.bytes_init());
-        opcode::Send::new(types::Fd(fd), self.buf.stable_ptr(), len)
-            .flags(self.flags)
-            .build()
+        entry(fd, self.buf.stable_ptr(), len, self.flags, self.way)
+    }
+
+    fn choose_way(&mut self, least: usize, driver: &Driver) {
+        let len = self.buf.bytes_init();
+        self.way.choose(len, least, driver, opcode::SendZc::CODE);
+    }
+
+    fn will_go_on(&self, result: &io::Result<Success>) -> bool {
+        self.way.is_refused(result)
+    }
+
+    fn goes_on(&mut self, result: &io::Result<Success>) -> bool {
+        self.way.refused(result)
+    }
+
+    fn landed(&mut self, result: &io::Result<Success>, origin: Origin<'_>) {
+        self.way.landed(result, origin);
     }
 
     fn complete(self, result: io::Result<Success>) -> Self::Output {
         (result.map(|s| s.value as usize), self.buf)
     }
+
+    fn discard(mut self, result: io::Result<Success>, origin: Origin<'_>) {
+        self.landed(&result, origin);
+    }
+}
+
+/// The entry of a send that goes such a way.
+#[inline]
+fn entry(fd: RawFd, from: *const u8, len: u32, flags: i32, way: Way) -> squeue::Entry {
+    if way.is_in_place() {
+        return send_zc::entry(fd, from, len, flags);
+    }
+    opcode::Send::new(types::Fd(fd), from, len)
+        .flags(flags)
+        .build()
 }
 
 /// Sends all of a buffer (`MSG_WAITALL`), however often the kernel stops short.
 ///
 /// Resolves with an error otherwise; [`Partial::of`](crate::Partial::of) tells how much of the buffer went. An
-/// empty buffer is sent without any I/O. A dropped one may have sent any part of the buffer.
+/// empty buffer is sent without any I/O. A dropped one may have sent any part of the buffer. For large buffers see
+/// [`Send`].
 #[derive(Debug)]
 pub struct SendAll<B> {
     all: Whole<B>,
+    way: Way,
 }
 
 impl<B: IoBuf> SendAll<B> {
@@ -84,6 +125,7 @@ impl<B: IoBuf> SendAll<B> {
     pub fn new(buf: B) -> SendAll<B> {
         SendAll {
             all: Whole::new(buf),
+            way: Way::default(),
         }
     }
 }
@@ -95,6 +137,7 @@ unsafe impl<B: IoBuf> Operation for SendAll<B> {
     const OPCODE: u8 = opcode::Send::CODE;
     const NAME: &'static str = "IORING_OP_SEND";
     const ROUNDS: bool = true;
+    const NOTIFIED: bool = true;
 
     fn lane(&self) -> Option<Lane> {
         Some(Lane::Write)
@@ -106,13 +149,30 @@ unsafe impl<B: IoBuf> Operation for SendAll<B> {
 
     fn entry(&mut self, fd: RawFd) -> squeue::Entry {
         let (from, len) = self.all.rest();
-        opcode::Send::new(types::Fd(fd), from, len)
-            .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
-            .build()
+        let flags = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
+        entry(fd, from, len, flags, self.way)
+    }
+
+    fn choose_way(&mut self, least: usize, driver: &Driver) {
+        let (_, len) = self.all.rest();
+        self.way
+            .choose(len as usize, least, driver, opcode::SendZc::CODE);
+    }
+
+    fn will_go_on(&self, result: &io::Result<Success>) -> bool {
+        self.way.is_refused(result) || self.all.will_go_on(result)
     }
 
     fn goes_on(&mut self, result: &io::Result<Success>) -> bool {
-        self.all.goes_on(result)
+        self.way.refused(result) || self.all.goes_on(result)
+    }
+
+    fn landed(&mut self, result: &io::Result<Success>, origin: Origin<'_>) {
+        self.way.landed(result, origin);
+    }
+
+    fn discard(mut self, result: io::Result<Success>, origin: Origin<'_>) {
+        self.landed(&result, origin);
     }
 
     fn complete(self, result: io::Result<Success>) -> Self::Output {

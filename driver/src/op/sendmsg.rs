@@ -9,11 +9,15 @@ use io_uring::{opcode, squeue, types};
 use socket2::SockAddr;
 
 use super::send::send_flags;
-use super::{Control, Operation, Success};
+use super::send_zc::{REPORT_USAGE, Way};
+use super::{Control, Operation, Origin, Success};
 use crate::buf::{BufResult, IoBuf, IoVecs, IoVectoredBuf, refuse_empty};
+use crate::driver::Driver;
 use crate::fd::Lane;
 
 /// Sends the initialised bytes of several buffers, as one message, which may be empty. Never raises `SIGPIPE`.
+///
+/// For large ones see [`Send`](super::Send).
 pub struct SendMsg<B> {
     all: Transmit<B>,
 }
@@ -61,18 +65,19 @@ impl<B: IoBuf> SendTo<B> {
 }
 
 /// A send on its way: all the memory that the kernel sees.
-struct Transmit<B, const N: usize = 8> {
-    bufs: B,
+pub(super) struct Transmit<B, const N: usize = 8> {
+    pub(super) bufs: B,
     vecs: IoVecs<N>,
     peer: Option<SockAddr>,
-    control: Control,
+    pub(super) control: Control,
     header: libc::msghdr,
-    flags: i32,
+    pub(super) flags: i32,
     is_stream: bool,
+    way: Way,
 }
 
 impl<B: IoVectoredBuf, const N: usize> Transmit<B, N> {
-    fn new(bufs: B, peer: Option<SockAddr>, flags: i32) -> Transmit<B, N> {
+    pub(super) fn new(bufs: B, peer: Option<SockAddr>, flags: i32) -> Transmit<B, N> {
         // SAFETY: a `msghdr` of zeros is valid: null pointers, zero lengths.
         let header = unsafe { mem::zeroed() };
         Transmit {
@@ -83,10 +88,30 @@ impl<B: IoVectoredBuf, const N: usize> Transmit<B, N> {
             header,
             flags: send_flags(flags),
             is_stream: false,
+            way: Way::default(),
         }
     }
 
     fn entry(&mut self, fd: RawFd) -> squeue::Entry {
+        if self.way.is_in_place() {
+            return self.entry_in_place(fd);
+        }
+        let header = self.header();
+        opcode::SendMsg::new(types::Fd(fd), header)
+            .flags(self.flags.cast_unsigned())
+            .build()
+    }
+
+    /// The entry of one that does not copy the bytes.
+    pub(super) fn entry_in_place(&mut self, fd: RawFd) -> squeue::Entry {
+        let header = self.header();
+        opcode::SendMsgZc::new(types::Fd(fd), header)
+            .ioprio(REPORT_USAGE)
+            .flags(self.flags.cast_unsigned())
+            .build()
+    }
+
+    fn header(&mut self) -> *const libc::msghdr {
         let (vecs, len) = self.vecs.of(&self.bufs);
         self.header.msg_iov = vecs;
         self.header.msg_iovlen = len as _;
@@ -99,10 +124,7 @@ impl<B: IoVectoredBuf, const N: usize> Transmit<B, N> {
             self.header.msg_control = control;
             self.header.msg_controllen = len as _;
         }
-        let flags = self.flags.cast_unsigned();
-        opcode::SendMsg::new(types::Fd(fd), &raw const self.header)
-            .flags(flags)
-            .build()
+        &raw const self.header
     }
 }
 
@@ -112,6 +134,8 @@ macro_rules! transmits {
         const OPCODE: u8 = opcode::SendMsg::CODE;
         const NAME: &'static str = "IORING_OP_SENDMSG";
         const SINCE: &'static str = "5.3";
+        const ROUNDS: bool = true;
+        const NOTIFIED: bool = true;
 
         fn lane(&self) -> Option<Lane> {
             Some(Lane::Write)
@@ -127,6 +151,30 @@ macro_rules! transmits {
 
         fn entry(&mut self, fd: RawFd) -> squeue::Entry {
             self.all.entry(fd)
+        }
+
+        fn choose_way(&mut self, least: usize, driver: &Driver) {
+            let opcode = opcode::SendMsgZc::CODE;
+            if least < usize::MAX {
+                let len = self.all.bufs.total_init();
+                self.all.way.choose(len, least, driver, opcode);
+            }
+        }
+
+        fn will_go_on(&self, result: &io::Result<Success>) -> bool {
+            self.all.way.is_refused(result)
+        }
+
+        fn goes_on(&mut self, result: &io::Result<Success>) -> bool {
+            self.all.way.refused(result)
+        }
+
+        fn landed(&mut self, result: &io::Result<Success>, origin: Origin<'_>) {
+            self.all.way.landed(result, origin);
+        }
+
+        fn discard(mut self, result: io::Result<Success>, origin: Origin<'_>) {
+            self.landed(&result, origin);
         }
     };
 }

@@ -263,6 +263,11 @@ impl<T: Operation> Op<T> {
             let result = self.call();
             return self.end_seated(result);
         }
+        if T::NOTIFIED
+            && let (Phase::Idle(op), Some(fd)) = (&mut self.phase, &self.fd)
+        {
+            op.choose_way(fd.zero_copy(), driver);
+        }
         if let Some(result) = self.attempt(driver)
             && !(T::ROUNDS && self.op_mut().is_some_and(|op| op.goes_on(&result)))
         {

@@ -159,6 +159,12 @@ impl<B: IoBuf> Whole<B> {
         self.rounds.goes_on(result)
     }
 
+    /// Whether it is going to.
+    pub(super) fn will_go_on(&self, result: &io::Result<Success>) -> bool {
+        let mut rounds = self.rounds;
+        rounds.goes_on(result)
+    }
+
     pub(super) fn complete(self, result: io::Result<Success>) -> BufResult<(), B> {
         let (_, outcome) = self.rounds.outcome(result, io::ErrorKind::WriteZero);
         (outcome, self.buf)

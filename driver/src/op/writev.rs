@@ -1,13 +1,16 @@
 //! `IORING_OP_WRITEV`: `pwritev(2)` from several buffers.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
 
 use io_uring::{opcode, squeue, types};
 
 use super::position::{Position, placed};
+use super::send_zc::{REPORT_USAGE, Way};
 use super::{Operation, Origin, Success, attempt};
 use crate::buf::{Alignment, BufResult, IoVecs, IoVectoredBuf, kernel_count, refuse_empty};
+use crate::driver::Driver;
 use crate::fd::{Lane, Tried};
 
 placed!(Writev);
@@ -20,6 +23,9 @@ pub struct Writev<B> {
     position: Position,
     flags: i32,
     alignment: Alignment,
+    way: Way,
+    /// Of one that goes to a socket without a copy; written when it does.
+    header: MaybeUninit<libc::msghdr>,
 }
 
 impl<B: IoVectoredBuf> Writev<B> {
@@ -31,6 +37,8 @@ impl<B: IoVectoredBuf> Writev<B> {
             position: Position::Stream,
             flags: 0,
             alignment: Alignment::NONE,
+            way: Way::default(),
+            header: MaybeUninit::uninit(),
         }
     }
 
@@ -64,6 +72,8 @@ unsafe impl<B: IoVectoredBuf> Operation for Writev<B> {
     const OPCODE: u8 = opcode::Writev::CODE;
     const NAME: &'static str = "IORING_OP_WRITEV";
     const SINCE: &'static str = "5.1";
+    const ROUNDS: bool = true;
+    const NOTIFIED: bool = true;
 
     fn lane(&self) -> Option<Lane> {
         self.position.lane(Lane::Write)
@@ -89,19 +99,46 @@ unsafe impl<B: IoVectoredBuf> Operation for Writev<B> {
 
     fn entry(&mut self, fd: RawFd) -> squeue::Entry {
         let (vecs, len) = self.vecs.of(&self.bufs);
+        if self.way.is_in_place() {
+            // SAFETY: a `msghdr` of zeros is valid: null pointers, zero lengths.
+            let header = self.header.write(unsafe { std::mem::zeroed() });
+            header.msg_iov = vecs;
+            header.msg_iovlen = kernel_count(len) as _;
+            return opcode::SendMsgZc::new(types::Fd(fd), &raw const *header)
+                .ioprio(REPORT_USAGE)
+                .flags(libc::MSG_NOSIGNAL.cast_unsigned())
+                .build();
+        }
         opcode::Writev::new(types::Fd(fd), vecs, kernel_count(len))
             .offset(self.position.offset(0))
             .rw_flags(self.flags)
             .build()
     }
 
+    fn choose_way(&mut self, least: usize, driver: &Driver) {
+        if least < usize::MAX && self.position == Position::Stream && self.flags == 0 {
+            let len = self.bufs.total_init();
+            self.way.choose(len, least, driver, opcode::SendMsgZc::CODE);
+        }
+    }
+
+    fn will_go_on(&self, result: &io::Result<Success>) -> bool {
+        self.way.is_refused(result)
+    }
+
+    fn goes_on(&mut self, result: &io::Result<Success>) -> bool {
+        self.way.refused(result)
+    }
+
     fn landed(&mut self, result: &io::Result<Success>, origin: Origin<'_>) {
+        self.way.landed(result, origin);
         self.position
             .land(result.as_ref().map_or(0, |s| s.value as usize), origin);
     }
 
     fn attempts(&self) -> Option<Tried> {
-        (self.position == Position::Stream && self.flags == 0).then_some(Tried::Write)
+        let stream = self.position == Position::Stream && self.flags == 0;
+        (stream && !self.way.is_in_place()).then_some(Tried::Write)
     }
 
     fn attempt(&mut self, fd: RawFd) -> io::Result<Success> {

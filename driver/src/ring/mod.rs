@@ -80,6 +80,14 @@ impl Sqe {
     }
 }
 
+/// `IORING_CQE_F_MORE`.
+const MORE: u32 = 1 << 1;
+/// `IORING_CQE_F_NOTIF`.
+const NOTIFICATION: u32 = 1 << 3;
+
+/// `IORING_NOTIF_USAGE_ZC_COPIED`, a bit of a notification's result.
+pub(crate) const COPIED: u32 = 1 << 31;
+
 /// What the kernel says of one entry.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Completion {
@@ -98,6 +106,22 @@ impl Completion {
     #[inline]
     pub(crate) fn picked(&self) -> bool {
         io_uring::cqueue::buffer_select(self.flags).is_some()
+    }
+
+    /// More follow, or it is a notification.
+    #[inline]
+    pub(crate) fn is_of_several(&self) -> bool {
+        self.flags & (MORE | NOTIFICATION) != 0
+    }
+
+    /// It does not tell what an entry came to, but that the kernel no longer reads its memory (`IORING_CQE_F_NOTIF`).
+    pub(crate) fn is_notification(&self) -> bool {
+        io_uring::cqueue::notif(self.flags)
+    }
+
+    /// Of a notification: the kernel has copied after all.
+    pub(crate) fn was_copied(&self) -> bool {
+        self.is_notification() && self.result.cast_unsigned() & COPIED != 0
     }
 }
 

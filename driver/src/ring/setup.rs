@@ -45,6 +45,9 @@ pub struct Setup {
     /// Lets the kernel pick these buffers when data arrives (`IORING_REGISTER_PBUF_RING`, Linux 5.19), so that a receive
     /// that waits holds none. Default: `true`.
     pub provided_buffers: bool,
+    /// From how many bytes on TCP and UDP sockets made on the ring send without a copy; see
+    /// [`Fd::set_zero_copy`](crate::Fd::set_zero_copy). Default: `None`, they copy.
+    pub zero_copy: Option<usize>,
     /// Which ring. Default: [`DriverKind::Auto`].
     pub driver: DriverKind,
 }
@@ -147,6 +150,7 @@ impl Default for Setup {
             chunk_size: 8192,
             chunk_limit: 8192,
             provided_buffers: true,
+            zero_copy: None,
             driver: DriverKind::Auto,
         }
     }

@@ -8,7 +8,9 @@
 //! until the driver goes: memory is leaked, never reused.
 //!
 //! A slot is freed when both have happened: its operation was taken out, and every completion that carries
-//! its number has come (an operation with a deadline has two: its own and its timeout's).
+//! its number has come (an operation with a deadline has two: its own and its timeout's). A send that does not copy
+//! has two of its own: its result, with which it is off its descriptor (*sent*), and the notification that the kernel
+//! no longer reads its buffer, which is the last one.
 //!
 //! This module knows no system calls, and runs no user code. The table holds what may move; [`memory`] what
 //! may not.
@@ -47,8 +49,8 @@ use crate::op::{Operation, Origin, Success, timespec_of};
 pub(crate) enum Settled {
     /// It was the last one of an operation that held more than its descriptor, or its descriptor's last.
     Done(Done),
-    /// The last completion of an operation nobody waits for: it must be discarded.
-    Orphan(Key),
+    /// The last completion of an operation nobody waits for: it must be discarded. Whether its descriptor counts it.
+    Orphan(Key, bool),
     /// An operation's timer has fired: it is to be cancelled.
     OutOfTime(Key),
     /// As many completions as there may be wait to be taken: it is to be cancelled.
@@ -57,7 +59,7 @@ pub(crate) enum Settled {
     NotFound(Key),
 }
 
-/// What has to follow an operation's last completion.
+/// What has to follow an operation's last completion, or the result of one that is sent.
 #[derive(Debug)]
 pub(crate) struct Done {
     /// A closing descriptor's last operation: it must be closed now.
@@ -66,8 +68,9 @@ pub(crate) struct Done {
     pub(crate) cancel_next: Option<Key>,
     /// The operation's timer, which has not fired: to be cancelled.
     pub(crate) timer: Option<Key>,
-    /// The operation's second descriptor and its lane there: to be given up, and the operation counted out.
-    pub(crate) second: Option<(FdRef, Option<Lane>)>,
+    /// A descriptor the operation is off now, its second one or that of what is sent, and its lane there: to be given
+    /// up, and the operation counted out.
+    pub(crate) off: Option<(FdRef, Option<Lane>)>,
     /// The token the operation had and its place there, and whether the operation ended as cancelled.
     pub(crate) token: Option<(Rc<TokenInner>, usize)>,
     pub(crate) cancelled: bool,
@@ -101,6 +104,9 @@ pub(crate) struct Slots {
     memory: Memory,
     generation: u32,
     in_flight: usize,
+    /// Notifications that a buffer is no longer read; and how many of these said that it was copied after all.
+    notified: u64,
+    copied: u64,
 }
 
 impl fmt::Debug for Slots {
@@ -121,6 +127,8 @@ impl Slots {
             memory: Memory::default(),
             generation: 0,
             in_flight: 0,
+            notified: 0,
+            copied: 0,
         }
     }
 
@@ -242,9 +250,9 @@ impl Slots {
             .expect("a slot keeps its operation until its future takes it");
         match (slot.phase, &slot.waker) {
             (Phase::Done, _) => Look::Done,
-            (Phase::InFlight, Some(old)) if old.will_wake(waker) => Look::Waits,
+            (Phase::InFlight | Phase::Sent, Some(old)) if old.will_wake(waker) => Look::Waits,
             (phase, _) => {
-                assert!(phase == Phase::InFlight, "an operation was taken out twice");
+                assert!(phase <= Phase::Sent, "an operation was taken out twice");
                 Look::WaitsForAnother
             }
         }

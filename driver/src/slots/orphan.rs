@@ -26,6 +26,9 @@ pub(super) struct Body<T> {
 /// [`Operation::note`] of what is in the cell.
 type Note = unsafe fn(*mut u8, i32, bool, &mut Vec<Waker>);
 
+/// [`Operation::will_go_on`] of what is in the cell.
+pub(super) type WillGoOn = unsafe fn(*const u8, &io::Result<Success>) -> bool;
+
 /// The type-erased half of an operation.
 pub(super) struct Vtable {
     /// The kind of cell it lives in.
@@ -38,6 +41,8 @@ pub(super) struct Vtable {
     pub(super) untaken: usize,
     /// Tells an operation that notes its completions itself of one; `None` for all others.
     pub(super) note: Option<Note>,
+    /// Of an operation that may complete twice; `None` for all others.
+    pub(super) will_go_on: Option<WillGoOn>,
 }
 
 pub(super) trait HasVtable: Operation {
@@ -48,6 +53,11 @@ pub(super) trait HasVtable: Operation {
         untaken: Self::UNTAKEN,
         note: if Self::NOTES {
             Some(note::<Self>)
+        } else {
+            None
+        },
+        will_go_on: if Self::NOTIFIED {
+            Some(will_go_on::<Self>)
         } else {
             None
         },
@@ -80,6 +90,15 @@ unsafe fn note<T: Operation>(ptr: *mut u8, result: i32, more: bool, wakers: &mut
     // SAFETY: the caller's.
     let body = unsafe { &mut *ptr.cast::<Body<T>>() };
     body.op.note(result, more, wakers);
+}
+
+/// # Safety
+///
+/// `ptr` is a cell holding a live `Body<T>`, borrowed mutably by nobody.
+unsafe fn will_go_on<T: Operation>(ptr: *const u8, result: &io::Result<Success>) -> bool {
+    // SAFETY: the caller's.
+    let body = unsafe { &*ptr.cast::<Body<T>>() };
+    body.op.will_go_on(result)
 }
 
 /// What an operation whose future is gone needs.
@@ -142,7 +161,7 @@ impl Slots {
         };
         slot.orphaned = true;
         let orphaned = match (slot.phase, slot.keep) {
-            (Phase::InFlight, true) => Orphaned::Kept,
+            (Phase::InFlight, true) | (Phase::Sent, _) => Orphaned::Kept,
             (Phase::InFlight, false) => Orphaned::ToCancel,
             (Phase::Done, _) => Orphaned::ToDiscard,
             (Phase::Free | Phase::Leaving | Phase::Spent, _) => Orphaned::Gone,

@@ -7,7 +7,7 @@ use super::{Done, Key, Settled, Slots};
 use crate::cancel::is_cancelled;
 use crate::fd::NONE;
 use crate::op::{Ended, Success};
-use crate::ring::Completion;
+use crate::ring::{COPIED, Completion};
 
 impl Slots {
     /// Notes a completion in its slot; who is to be woken for it goes into `wakers`.
@@ -19,7 +19,7 @@ impl Slots {
     ) -> Option<Settled> {
         let (key, of) = Key::from_user_data(completion.user_data);
         let slot = self.slot_mut(key)?;
-        if of != Of::Operation || completion.more() {
+        if of != Of::Operation || completion.is_of_several() {
             return self.settle_other(key, of, completion, wakers);
         }
         debug_assert!(
@@ -28,6 +28,19 @@ impl Slots {
         );
         slot.result = completion.result;
         slot.flags = completion.flags;
+        self.last(key, completion, true, wakers)
+    }
+
+    /// What an operation's last completion means; its result is noted. `counted`: its descriptor counts it still.
+    #[inline]
+    fn last(
+        &mut self,
+        key: Key,
+        completion: &Completion,
+        counted: bool,
+        wakers: &mut Vec<Waker>,
+    ) -> Option<Settled> {
+        let slot = &mut self.table[key.index];
         slot.phase = Phase::Done;
         if slot.listed {
             self.unlist(key.index);
@@ -35,13 +48,13 @@ impl Slots {
         self.in_flight -= 1;
         let slot = &mut self.table[key.index];
         if slot.orphaned {
-            return Some(Settled::Orphan(key));
+            return Some(Settled::Orphan(key, counted));
         }
         if slot.notes {
             self.note(key, completion, wakers);
             return None;
         }
-        let last = slot.fd.as_ref().is_some_and(|fd| fd.finish());
+        let last = counted && slot.fd.as_ref().is_some_and(|fd| fd.finish());
         wakers.extend(slot.waker.take());
         if slot.rare != NONE || last {
             return Some(self.settle_rare(key, last));
@@ -60,7 +73,7 @@ impl Slots {
         })
     }
 
-    /// A completion that is not its operation's last.
+    /// A completion that is not its operation's only one.
     #[cold]
     fn settle_other(
         &mut self,
@@ -81,6 +94,9 @@ impl Slots {
                     self.note(key, completion, wakers);
                 }
                 None
+            }
+            Of::Operation if slot.vtable.will_go_on.is_some() => {
+                self.settle_sent(key, completion, wakers)
             }
             Of::Operation => {
                 wakers.extend(slot.waker.take());
@@ -107,6 +123,61 @@ impl Slots {
         }
     }
 
+    /// One of the two completions of a send that did not copy: its result, or the notification.
+    ///
+    /// The kernel posts the result first. Should it ever not, neither is taken for the last one before both have come.
+    fn settle_sent(
+        &mut self,
+        key: Key,
+        completion: &Completion,
+        wakers: &mut Vec<Waker>,
+    ) -> Option<Settled> {
+        let slot = &mut self.table[key.index];
+        if completion.is_notification() {
+            let copied = completion.was_copied();
+            self.notified += 1;
+            self.copied += u64::from(copied);
+            slot.flags = completion.flags | if copied { COPIED } else { 0 };
+            if slot.phase == Phase::Sent {
+                return self.last(key, completion, false, wakers);
+            }
+            self.rare_mut(key).notified = true;
+            return None;
+        }
+        slot.result = completion.result;
+        let rare = slot.rare;
+        if self
+            .rare
+            .get(rare as usize)
+            .is_some_and(|rare| rare.notified)
+        {
+            return self.last(key, completion, true, wakers);
+        }
+        let slot = &mut self.table[key.index];
+        slot.phase = Phase::Sent;
+        slot.flags = completion.flags;
+        let goes_on = match slot.vtable.will_go_on {
+            // SAFETY: the operation is in its cell, which the kernel reads only; we borrow all slots mutably, so nobody
+            // else borrows the operation.
+            Some(ask) if !slot.orphaned => unsafe { ask(slot.cell.as_ptr(), &slot.outcome()) },
+            _ => false,
+        };
+        let lane = if goes_on { None } else { slot.lane.take() };
+        let fd = slot.fd.clone();
+        if slot.listed {
+            self.unlist(key.index);
+        }
+        Some(Settled::Done(Done {
+            off: fd.map(|fd| (fd, lane)),
+            ..self.done(key)
+        }))
+    }
+
+    /// Sends whose buffer the kernel was given to read from, and of these the ones it copied after all.
+    pub(crate) fn notified(&self) -> (u64, u64) {
+        (self.notified, self.copied)
+    }
+
     fn settle_timeout(&mut self, key: Key, result: i32) -> Option<Settled> {
         self.in_flight -= 1;
         let slot = &self.table[key.index];
@@ -122,7 +193,7 @@ impl Slots {
         // It answers ECANCELED if the operation won, ENOENT if something else ended that while the time ran out;
         // ETIME, or what cancelling answered, if it fired. A cancel whose operation has ended was first, too.
         let won = matches!(-result, libc::ECANCELED | libc::ENOENT)
-            || (slot.phase == Phase::Done && slot.cancelled);
+            || (matches!(slot.phase, Phase::Sent | Phase::Done) && slot.cancelled);
         slot.deadline = if won { Deadline::Over } else { Deadline::Fired };
         if slot.phase == Phase::Spent {
             self.table.free(key.index);
@@ -158,7 +229,7 @@ impl Slots {
         Done {
             last_out: None,
             cancel_next,
-            second,
+            off: second,
             timer,
             token,
             cancelled,
@@ -179,5 +250,43 @@ impl Slots {
             at = chain_next(key);
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::SendZc;
+
+    const RESULT: (i32, u32) = (4, 1 << 1);
+    const NOTIFICATION: (i32, u32) = (COPIED.cast_signed(), 1 << 3);
+
+    /// The kernel says these two things of a send, in that order.
+    fn told(slots: &mut Slots, key: Key, said: [(i32, u32); 2]) {
+        for (at, (result, flags)) in said.into_iter().enumerate() {
+            assert_eq!(slots.in_flight(), 1, "it has ended after {at}");
+            let completion = Completion {
+                user_data: key.user_data(),
+                result,
+                flags,
+            };
+            slots.settle(&completion, &mut Vec::new());
+        }
+        assert_eq!(slots.in_flight(), 0);
+    }
+
+    #[test]
+    fn a_send_without_a_copy_has_ended_when_both_its_completions_have_come() {
+        let mut slots = Slots::new();
+        // In turns: what one leaves in its slot is nothing to the next.
+        for said in [[RESULT, NOTIFICATION], [NOTIFICATION, RESULT]].repeat(2) {
+            let send = SendZc::new(vec![7_u8; 4]);
+            let key = slots.insert(send, None, false, None, false, None);
+            told(&mut slots, key, said);
+            // SAFETY: it was inserted as such.
+            let taken = unsafe { slots.take_out::<SendZc<Vec<u8>>>(key) };
+            assert_eq!(taken.result.unwrap().value, 4);
+        }
+        assert_eq!(slots.notified(), (4, 4));
     }
 }

@@ -64,12 +64,15 @@ impl Key {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
     /// In nobody's use.
     Free,
     /// The kernel may still touch the cell.
     InFlight,
+    /// The result has come, and the operation is off its descriptor; but the kernel reads its memory still, and will
+    /// tell when it no longer does. Nothing ends that earlier.
+    Sent,
     /// The last completion has come; the operation waits to be taken out.
     Done,
     /// The operation, which nobody waits for, is being discarded, in its cell still.
@@ -131,6 +134,8 @@ pub(super) struct Rare {
     pub(super) token: Option<(Rc<TokenInner>, usize)>,
     /// Completions of a multishot operation that nobody has taken yet.
     pub(super) more: VecDeque<Success>,
+    /// The notification of a send that did not copy came before its result.
+    pub(super) notified: bool,
     /// Its deadline is a timer beside it, not linked to it.
     pub(super) timer: bool,
     /// Its second descriptor, until the last completion.

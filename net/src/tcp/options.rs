@@ -86,6 +86,40 @@ impl TcpStream {
         Ok(self.limits.write.load())
     }
 
+    /// From how many bytes on a write goes without a copy (`IORING_OP_SEND_ZC`, Linux 6.2); `None`: none does. Default:
+    /// as the runtime was [built](https://docs.rs/annulet/latest/runtime/struct.Builder.html#method.zero_copy), which
+    /// is `None` by itself.
+    ///
+    /// Such a write resolves, and gives its buffer back, when the peer has acknowledged the bytes. Neither a time limit
+    /// nor a cancel shortens that once they are in the socket's queue; [`close`](TcpStream::close) does not wait for it.
+    /// The next write need not either. A dropped one keeps its buffer until then. Writes in chains always copy, and so
+    /// does the ring in user space.
+    ///
+    /// It is undone when the kernel says of a write that it has copied after all, as it does on the loopback device, or
+    /// that it cannot do without.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> { runtime::Runtime::new()?.block_on(async {
+    /// # use runtime::net::{TcpListener, TcpStream};
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let peer = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (stream, _) = listener.accept().await?;
+    /// stream.set_zero_copy(Some(16 * 1024));
+    /// stream.write_all(vec![7; 64 * 1024]).await.0?;
+    /// assert_eq!(peer.read_exact(vec![0; 64 * 1024]).await.1, [7; 64 * 1024]);
+    /// # Ok(()) }) }
+    /// ```
+    pub fn set_zero_copy(&self, least: Option<usize>) {
+        self.fd.set_zero_copy(least);
+    }
+
+    /// What [`set_zero_copy`](TcpStream::set_zero_copy) set, or the runtime's builder, if it was not undone.
+    pub fn zero_copy(&self) -> Option<usize> {
+        self.fd.zero_copy()
+    }
+
     /// Whether small writes go out at once (`TCP_NODELAY`), instead of waiting for the peer's word on earlier ones
     /// (Nagle's algorithm). Off by default.
     ///

@@ -46,6 +46,7 @@ pub struct TcpStream {
 
 impl TcpStream {
     pub(super) fn new(fd: Fd) -> TcpStream {
+        fd.set_default_zero_copy();
         TcpStream {
             fd,
             limits: Limits::default(),

@@ -10,6 +10,31 @@ use crate::options::{buffer_sizes, ip_options, socket_options, with_socket};
 time_limits!(UdpSocket);
 
 impl UdpSocket {
+    /// From how many bytes on a send goes without a copy, as with
+    /// [`TcpStream::set_zero_copy`](crate::TcpStream::set_zero_copy); a datagram's buffer comes back when the device, or
+    /// a receiver on this machine, is through with it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> { runtime::Runtime::new()?.block_on(async {
+    /// # use runtime::net::UdpSocket;
+    /// let socket = UdpSocket::bind("127.0.0.1:0").await?;
+    /// socket.set_zero_copy(Some(4096));
+    /// assert_eq!(socket.zero_copy(), Some(4096));
+    /// socket.send_to(vec![7; 8192], socket.local_addr()?).await.0?;
+    /// assert_eq!(socket.recv(vec![0; 8192]).await.0?, 8192);
+    /// # Ok(()) }) }
+    /// ```
+    pub fn set_zero_copy(&self, least: Option<usize>) {
+        self.fd.set_zero_copy(least);
+    }
+
+    /// What [`set_zero_copy`](UdpSocket::set_zero_copy) set, or the runtime's builder, if it was not undone.
+    pub fn zero_copy(&self) -> Option<usize> {
+        self.fd.zero_copy()
+    }
+
     /// Joins the IPv4 group `group` on the device with the address `interface`; an unspecified one leaves the
     /// choice to the kernel (`IP_ADD_MEMBERSHIP`).
     ///

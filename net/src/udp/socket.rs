@@ -51,6 +51,7 @@ pub struct UdpSocket {
 
 impl UdpSocket {
     pub(crate) fn new(fd: Fd) -> UdpSocket {
+        fd.set_default_zero_copy();
         UdpSocket {
             fd,
             limits: Limits::default(),

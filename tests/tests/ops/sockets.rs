@@ -36,11 +36,18 @@ operations! {
     recvmsg_without_room_for_the_descriptor: RecvMsg;
     send_bytes: Send;
     send_all: SendAll;
+    send_all_in_place: SendAll;
+    send_in_place: Send;
+    send_zc: SendZc;
     sendmsg: SendMsg;
+    sendmsg_in_place: SendMsg;
     sendmsg_with_a_descriptor: SendMsg;
+    sendmsg_zc: SendMsgZc;
     sendto: SendTo;
+    sendto_in_place: SendTo;
     shutdown: Shutdown;
     socket_of_a_kind: Socket;
+    writev_in_place: Writev;
 }
 
 /// One of ours, connected to one of theirs.
@@ -77,6 +84,20 @@ fn full() -> Pair {
 fn drain((_, theirs): &Pair) {
     let mut room = [0; 4096];
     while recv(theirs, &mut room, RecvFlags::DONTWAIT).is_ok_and(|(n, _)| n > 0) {}
+}
+
+fn tcp_pair() -> TcpPair {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    // Of a size that is chosen the kernel changes neither.
+    let sized = socket2::SockRef::from(&listener);
+    sized.set_send_buffer_size(32 << 10).expect("a size");
+    sized.set_recv_buffer_size(32 << 10).expect("a size");
+    let theirs = TcpStream::connect(listener.local_addr().expect("it is bound"));
+    let (ours, _) = listener.accept().expect("one waits");
+    let theirs = theirs.expect("it listens");
+    let sized = socket2::SockRef::from(&theirs);
+    sized.set_recv_buffer_size(32 << 10).expect("a size");
+    (Fd::new(ours.into()), theirs)
 }
 
 /// Our listener, where it listens, and the clients of it.
@@ -385,6 +406,125 @@ fn sendto() -> Case<Pair, Op<op::SendTo<Canary>>> {
     .on(|(ours, _)| ours)
     .gives(|(result, _)| result.as_ref().is_ok_and(|n| *n == LEN))
     .fails(libc::ENOTSOCK, no_socket)
+}
+
+/// One of ours, connected by TCP to one of theirs.
+type TcpPair = (Fd, TcpStream);
+
+fn no_tcp_socket() -> TcpPair {
+    (NOT_A_SOCKET(), tcp_pair().1)
+}
+
+/// A pair in which there is no room to send.
+fn full_tcp() -> TcpPair {
+    let (ours, theirs) = tcp_pair();
+    ours.with(|fd| {
+        let fits = |len| send(fd, &[0; 4096][..len], SendFlags::DONTWAIT).is_ok();
+        // What was on its way to the other side makes room when it is there.
+        let mut refused = 0;
+        while refused < 4 {
+            refused = if fits(4096) || fits(1) {
+                0
+            } else {
+                refused + 1
+            };
+            std::thread::yield_now();
+        }
+        Ok(())
+    })
+    .expect("it is open");
+    (ours, theirs)
+}
+
+fn drain_tcp((_, theirs): &TcpPair) {
+    let mut room = [0; 4096];
+    while recv(theirs, &mut room, RecvFlags::DONTWAIT).is_ok_and(|(n, _)| n > 0) {}
+}
+
+/// As often as an operation is made: the kernel copies on the loopback device, and says so.
+fn in_place(ours: &Fd) -> &Fd {
+    ours.set_zero_copy(Some(1));
+    ours
+}
+
+fn send_zc() -> Case<TcpPair, Op<op::SendZc<Canary>>> {
+    blocked(
+        full_tcp,
+        |(ours, _), arena| Op::on(ours, op::SendZc::new(arena.take())),
+        drain_tcp,
+    )
+    .on(|(ours, _)| ours)
+    .gives(|(result, _)| result.as_ref().is_ok_and(|n| *n == LEN))
+    .fails(libc::ENOTSOCK, no_tcp_socket)
+    .kernel_only()
+}
+
+fn send_in_place() -> Case<TcpPair, Op<op::Send<Canary>>> {
+    blocked(
+        full_tcp,
+        |(ours, _), arena| Op::on(in_place(ours), op::Send::new(arena.take())),
+        drain_tcp,
+    )
+    .on(|(ours, _)| ours)
+    .gives(|(result, _)| result.as_ref().is_ok_and(|n| *n == LEN))
+    .fails(libc::ENOTSOCK, no_tcp_socket)
+}
+
+fn send_all_in_place() -> Case<TcpPair, Op<op::SendAll<Canary>>> {
+    blocked(
+        full_tcp,
+        |(ours, _), arena| Op::on(in_place(ours), op::SendAll::new(arena.take())),
+        drain_tcp,
+    )
+    .on(|(ours, _)| ours)
+    .fails(libc::ENOTSOCK, no_tcp_socket)
+}
+
+fn sendmsg_zc() -> Case<TcpPair, Op<op::SendMsgZc<[Canary; 1]>>> {
+    blocked(
+        full_tcp,
+        |(ours, _), arena| Op::on(ours, op::SendMsgZc::new([arena.take()], None, 0)),
+        drain_tcp,
+    )
+    .on(|(ours, _)| ours)
+    .gives(|(result, _)| result.as_ref().is_ok_and(|n| *n == LEN))
+    .fails(libc::ENOTSOCK, no_tcp_socket)
+    .kernel_only()
+}
+
+fn sendmsg_in_place() -> Case<TcpPair, Op<op::SendMsg<[Canary; 1]>>> {
+    blocked(
+        full_tcp,
+        |(ours, _), arena| {
+            let send = op::SendMsg::new([arena.take()], None, 0);
+            Op::on(in_place(ours), send)
+        },
+        drain_tcp,
+    )
+    .on(|(ours, _)| ours)
+    .gives(|(result, _)| result.as_ref().is_ok_and(|n| *n == LEN))
+    .fails(libc::ENOTSOCK, no_tcp_socket)
+}
+
+fn sendto_in_place() -> Case<TcpPair, Op<op::SendTo<Canary>>> {
+    blocked(
+        full_tcp,
+        |(ours, _), arena| Op::on(in_place(ours), op::SendTo::new(arena.take(), None, 0)),
+        drain_tcp,
+    )
+    .on(|(ours, _)| ours)
+    .gives(|(result, _)| result.as_ref().is_ok_and(|n| *n == LEN))
+    .fails(libc::ENOTSOCK, no_tcp_socket)
+}
+
+fn writev_in_place() -> Case<TcpPair, Op<op::Writev<[Canary; 1]>>> {
+    blocked(
+        full_tcp,
+        |(ours, _), arena| Op::on(in_place(ours), op::Writev::new([arena.take()])),
+        drain_tcp,
+    )
+    .on(|(ours, _)| ours)
+    .gives(|(result, _)| result.as_ref().is_ok_and(|n| *n == LEN))
 }
 
 fn shutdown() -> Case<Pair, Op<op::Shutdown>> {

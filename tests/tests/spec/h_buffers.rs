@@ -1,4 +1,4 @@
-//! Section H: buffers. Rings of them, arenas and zero-copy sends come with later issues.
+//! Section H: buffers. Zero-copy sends are in `h_zero_copy.rs`.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
