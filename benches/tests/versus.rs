@@ -109,6 +109,21 @@ fn an_unknown_contender_is_named() {
 }
 
 #[test]
+fn idle_connections_are_weighed() {
+    let (told, figures) = compare("idle", &["--connections", "300"]);
+    for contender in CONTENDERS {
+        let line = told
+            .lines()
+            .find(|line| line.starts_with(&format!("{contender}: ")));
+        assert!(
+            line.is_some_and(|line| line.ends_with(" bytes a connection")),
+            "{told}"
+        );
+    }
+    assert!(figures.contains("bytes_per_connection"), "{figures}");
+}
+
+#[test]
 fn those_who_work_alone_read_and_copy_what_is_in_the_file() {
     for (workload, size) in [("read", "4096"), ("copy", "65536")] {
         let run = Command::new(env!("CARGO_BIN_EXE_versus"))

@@ -8,6 +8,7 @@ use monoio::time::TimeDriver;
 use crate::Executor;
 
 /// On its ring, with timers, and with the feature `sync` by which other threads wake its tasks.
+#[allow(missing_debug_implementations, reason = "its runtime has none")]
 pub struct Monoio(RefCell<monoio::Runtime<TimeDriver<IoUringDriver>>>);
 
 impl Executor for Monoio {

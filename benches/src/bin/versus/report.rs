@@ -100,6 +100,15 @@ pub(crate) fn print(options: &Options, outcome: &Outcome) {
             .collect();
         println!("{name:<width$}{figures}", width = widths[0]);
     }
+    for (contender, measures) in options.contenders.iter().zip(&outcome.measures) {
+        let bytes = measures
+            .iter()
+            .flatten()
+            .filter_map(|m| m.bytes_per_connection);
+        if let Some(bytes) = Spread::of(bytes) {
+            println!("{}: {:.0} bytes a connection", contender.name, bytes.median);
+        }
+    }
     for failure in &outcome.failures {
         println!("failed: {failure}");
     }

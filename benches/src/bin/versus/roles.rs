@@ -169,7 +169,8 @@ impl Process {
                 n => line.extend_from_slice(&chunk[..n]),
             }
         }
-        Ok(String::from_utf8_lossy(&line).trim().to_owned())
+        let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        Ok(String::from_utf8_lossy(line).trim().to_owned())
     }
 }
 
@@ -178,5 +179,31 @@ impl Drop for Process {
         // Both fail only if it has ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn started(program: &str, argument: &str) -> Process {
+        let mut command = Command::new(program);
+        command.arg(argument).stdout(Stdio::piped());
+        Process(command.spawn().unwrap())
+    }
+
+    #[test]
+    fn who_says_nothing_is_not_waited_for_for_ever() {
+        let mut silent = started("sleep", "1000");
+        let error = silent.first_line(Duration::from_millis(1)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn only_the_first_line_counts_and_who_ends_without_one_has_said_nothing() {
+        let patience = Duration::from_secs(60);
+        let line = started("printf", "one\\ntwo\\n").first_line(patience);
+        assert_eq!(line.unwrap(), "one");
+        assert_eq!(started("true", "").first_line(patience).unwrap(), "");
     }
 }

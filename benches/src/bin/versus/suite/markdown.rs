@@ -86,18 +86,16 @@ fn glance(ranking: &Ranking<'_>) -> Option<Vec<String>> {
         let median = standing.figure.map(|figure| figure.median);
         median.map_or(String::new(), |median| format!("{} {unit}", amount(median)))
     };
-    let floor = ranking.reference.filter(|name| rows::is_by_hand(name));
+    let floor = ranking.floor();
     Some(vec![
         ranking.view.name.to_owned(),
-        floor
-            .and_then(|name| ranking.of(name))
-            .map_or("-".into(), figure),
+        floor.map_or("-".into(), figure),
         figure(ours),
         floor.and(ours.ratio).map_or("-".into(), ratio),
         ranking
             .best_peer()
             .map_or("-".into(), |peer| format!("{} {}", figure(peer), peer.name)),
-        aim(ranking)?,
+        aims(ranking),
     ])
 }
 
@@ -106,26 +104,39 @@ fn ratio(ratio: Spread) -> String {
 }
 
 /// What was aimed at, and whether it is met.
-fn aim(ranking: &Ranking<'_>) -> Option<String> {
-    let ours = ranking.ours()?;
-    let median = ours.figure?.median;
-    let is_met = match ranking.view.aim {
-        Aim::Floor(most) => ours.ratio.is_some_and(|ratio| ratio.median <= most),
-        Aim::Figure(most) => median <= most,
+fn aims(ranking: &Ranking<'_>) -> String {
+    let told: Vec<String> = ranking
+        .view
+        .aims
+        .iter()
+        .map(|aim| told(ranking, *aim))
+        .collect();
+    told.join("; ")
+}
+
+fn told(ranking: &Ranking<'_>, aim: Aim) -> String {
+    let ours = ranking.ours();
+    let median = ours.and_then(|ours| Some(ours.figure?.median));
+    let is_met = match aim {
+        Aim::Floor(most) => ranking
+            .floor()
+            .and(ours)
+            .and_then(|ours| Some(ours.ratio?.median <= most)),
+        Aim::Figure(most) => median.map(|median| median <= most),
         Aim::Peers => ranking
             .best_peer()
-            .and_then(|peer| peer.figure)
-            .is_none_or(|peer| ranking.view.compare(median, peer.median).is_le()),
+            .and_then(|peer| Some(ranking.view.compare(median?, peer.figure?.median).is_le())),
     };
-    let aim = match ranking.view.aim {
+    let aim = match aim {
         Aim::Floor(most) => format!("≤ {most:.2}×"),
         Aim::Figure(most) => format!("≤ {} {}", amount(most), ranking.view.unit),
         Aim::Peers => "ahead of others".to_owned(),
     };
-    Some(format!(
-        "{aim}: {}",
-        if is_met { "met" } else { "**missed**" }
-    ))
+    match is_met {
+        Some(true) => format!("{aim}: met"),
+        Some(false) => format!("{aim}: **missed**"),
+        None => aim,
+    }
 }
 
 /// All that was measured in a row.
@@ -173,7 +184,11 @@ fn table(ranking: &Ranking<'_>) -> String {
 
 /// What is told beside the figure that counts.
 const BESIDE: [(&str, Figure); 5] = [
-    ("a second", rows::per_second),
+    ("a second", |measure| {
+        // Of idle connections there is none.
+        let of_requests = measure.bytes_per_connection.is_none();
+        rows::per_second(measure).filter(|_| of_requests)
+    }),
     ("p50, µs", |measure| Some(measure.p50_ns as f64 / 1e3)),
     ("p99, µs", |measure| Some(measure.p99_ns as f64 / 1e3)),
     ("p99.9, µs", |measure| Some(measure.p999_ns as f64 / 1e3)),

@@ -36,7 +36,7 @@ use crate::works::Place;
 pub(crate) enum Scope {
     /// Annulet, tokio and the floor, a third of a second each: three minutes.
     Quick,
-    /// All there is, a second each: less than half an hour.
+    /// All there is, most of a second each: less than half an hour.
     Full,
 }
 
@@ -60,7 +60,7 @@ impl Options {
     pub(crate) fn of(scope: Scope) -> Options {
         let (seconds, out) = match scope {
             Scope::Quick => (0.3, "target/benchmarks"),
-            Scope::Full => (1.0, "docs/benchmarks"),
+            Scope::Full => (0.8, "docs/benchmarks"),
         };
         Options {
             scope,
@@ -122,6 +122,12 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         Results::empty(options)?
     };
     if !options.draw {
+        if !results.is_of(options)? {
+            return Err(
+                "what is there was measured elsewhere, or of other versions: leave --resume out"
+                    .into(),
+            );
+        }
         results.make_room(options);
         measure(options, &mut results, &path)?;
     }
@@ -134,6 +140,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 fn measure(options: &Options, results: &mut Results, path: &Path) -> io::Result<()> {
     let mut track = Track::new(options.place.clone())?;
     let wanted = options.rows();
+    // On going on: as it was begun.
+    let seconds = results.seconds;
     let steps: usize = wanted.iter().map(|row| options.contenders(row).len()).sum();
     let bar = progress(steps * options.rounds);
     for round in 0..options.rounds {
@@ -147,7 +155,7 @@ fn measure(options: &Options, results: &mut Results, path: &Path) -> io::Result<
                 if let Some(column) = results.column(row.name, name)
                     && column.turns.len() <= round
                 {
-                    let turn = turn(options, &mut track, row, column);
+                    let turn = turn(seconds, &mut track, row, column);
                     column.turns.push(turn);
                     results.save(path)?;
                 }
@@ -162,7 +170,7 @@ fn measure(options: &Options, results: &mut Results, path: &Path) -> io::Result<
 }
 
 /// One contender, once; whoever failed twice running is not tried again.
-fn turn(options: &Options, track: &mut Track, row: &Row, column: &Column) -> Turn {
+fn turn(seconds: f64, track: &mut Track, row: &Row, column: &Column) -> Turn {
     if let [.., Turn::Failed { .. }, Turn::Failed { failed }] = &column.turns[..] {
         return Turn::Failed {
             failed: failed.clone(),
@@ -171,7 +179,7 @@ fn turn(options: &Options, track: &mut Track, row: &Row, column: &Column) -> Tur
     let measured = match row.asked {
         Asked::Part(name) => part(name, &column.name).map(Turn::Figure),
         Asked::Scenario { workload, adjust } => {
-            scenario(track, workload, adjust, options.seconds, &column.name).map(Turn::Measured)
+            scenario(track, workload, adjust, seconds, &column.name).map(Turn::Measured)
         }
     };
     measured.unwrap_or_else(|error| Turn::Failed {

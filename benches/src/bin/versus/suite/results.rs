@@ -106,6 +106,11 @@ impl Results {
         Ok(serde_json::from_str(&text)?)
     }
 
+    /// Whether it was measured here, and with what this program was built from: else nothing may be added to it.
+    pub(super) fn is_of(&self, options: &Options) -> io::Result<bool> {
+        Ok(self.setting.is_like(&Setting::here(&options.place.dir)?))
+    }
+
     /// All of it or nothing: it may be interrupted.
     pub(super) fn save(&self, path: &Path) -> io::Result<()> {
         let new = path.with_extension("json.new");
@@ -220,8 +225,13 @@ fn standing<'a>(
 }
 
 impl<'a> Ranking<'a> {
-    pub(super) fn of(&self, name: &str) -> Option<&Standing<'a>> {
+    fn of(&self, name: &str) -> Option<&Standing<'a>> {
         self.standings.iter().find(|standing| standing.name == name)
+    }
+
+    /// What the same costs by hand.
+    pub(super) fn floor(&self) -> Option<&Standing<'a>> {
+        self.of(self.reference.filter(|name| rows::is_by_hand(name))?)
     }
 
     /// The best of the other runtimes.
@@ -230,7 +240,7 @@ impl<'a> Ranking<'a> {
         peers.find(|standing| standing.figure.is_some())
     }
 
-    /// Annulet's own: the best, where there are several ways to use it.
+    /// Annulet, with its defaults.
     pub(super) fn ours(&self) -> Option<&Standing<'a>> {
         self.of(rows::OURS)
             .filter(|standing| standing.figure.is_some())

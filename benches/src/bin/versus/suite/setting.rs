@@ -52,6 +52,22 @@ impl Setting {
         })
     }
 
+    /// Whether figures measured in both belong together, whenever that was.
+    pub(super) fn is_like(&self, other: &Setting) -> bool {
+        let things = |setting: &Setting| {
+            // The results may themselves be what has changed in the tree.
+            let revision = setting.revision.clone().unwrap_or_default();
+            (
+                setting.kernel.clone(),
+                setting.processor.clone(),
+                setting.cores,
+                revision.trim_end_matches("-dirty").to_owned(),
+                setting.versions.clone(),
+            )
+        };
+        things(self) == things(other)
+    }
+
     /// A contender's version: that of the crate whose name it begins with.
     pub(super) fn version(&self, contender: &str) -> Option<String> {
         let by_hand = match contender {

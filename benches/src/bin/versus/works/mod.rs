@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::calls::Calls;
 use crate::workloads::{Cost, Kind, Meter, Workload};
 
 pub(crate) const READ: Workload = Workload {
@@ -213,6 +214,12 @@ impl Meter {
             }
             Ok(lanes.iter().map(|lane| lane.done).sum())
         })?;
+        if let Ok(mut calls) = Calls::of(std::process::id()) {
+            let lanes = lap(&starting(task.warm_up))?;
+            let done: u64 = lanes.iter().map(|lane| lane.done).sum();
+            let calls = calls.so_far()? as f64 / done.max(1) as f64;
+            self.note(|measure| measure.system_calls = Some(calls));
+        }
         if task.work == Work::Copy {
             pattern::check(&File::open(&task.target)?, task.len)?;
         }
