@@ -7,7 +7,6 @@
 //! wake, and be dropped in turn.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
 use std::task::Context;
@@ -16,7 +15,7 @@ use slab::Slab;
 
 use super::inbox::Unpark;
 use super::join::JoinHandle;
-use super::raw::{self, Blocks, JoinRef, Owned, Runnable, Shared, SharedCells};
+use super::raw::{self, Blocks, JoinRef, Owned, RunQueue, Runnable, Shared, SharedCells};
 use super::remote::Remote;
 
 /// The executor of one thread, which it cannot leave.
@@ -24,8 +23,7 @@ pub(crate) struct Local {
     shared: Arc<Shared>,
     cells: SharedCells,
     blocks: Blocks,
-    /// First in, first out. A task is in it at most once, so it grows with the tasks, not with the wakes.
-    queue: RefCell<VecDeque<Runnable>>,
+    queue: RunQueue,
     /// Every task that is not complete, by the slot its header remembers.
     tasks: RefCell<Slab<Owned>>,
     closed: Cell<bool>,
@@ -64,7 +62,7 @@ impl Local {
             cells: SharedCells::new(&shared),
             blocks: Blocks::new(),
             shared,
-            queue: RefCell::default(),
+            queue: RunQueue::new(),
             tasks: RefCell::default(),
             closed: Cell::new(false),
             running: Cell::new(false),
@@ -145,7 +143,7 @@ impl Local {
     }
 
     pub(crate) fn has_runnable(&self) -> bool {
-        !self.queue.borrow().is_empty()
+        !self.queue.is_empty()
     }
 
     /// `true` if the thread may sleep; from then on a remote wake unparks it. [`Self::awake`] ends that.
@@ -168,7 +166,7 @@ impl Local {
     #[inline]
     pub(super) fn go_on(&self) -> bool {
         let spared = self.spared.get();
-        let may = self.queue.borrow().is_empty() && spared < self.budget.get();
+        let may = self.queue.is_empty() && spared < self.budget.get();
         if may {
             self.spared.set(spared + 1);
         }
@@ -253,12 +251,12 @@ impl Local {
 
     #[inline]
     pub(super) fn push(&self, task: Runnable) {
-        self.queue.borrow_mut().push_back(task);
+        self.queue.push(task);
     }
 
     #[inline]
     fn pop(&self) -> Option<Runnable> {
-        self.queue.borrow_mut().pop_front()
+        self.queue.pop()
     }
 
     /// Puts a task into the list; its slot is for its header to keep.

@@ -275,6 +275,42 @@ fn loom_changing_the_joiners_waker_against_completion() {
     });
 }
 
+/// A handle that is polled on the owner thread, where no bit says that it left a waker.
+fn polled_here(local: &Local) -> JoinHandle<u32> {
+    let mut handle = local.spawn(async { 7 });
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(local.enter(|| Pin::new(&mut handle).poll(&mut cx).is_pending()));
+    handle
+}
+
+#[test]
+fn loom_a_handle_that_left_its_waker_here_is_awaited_elsewhere_against_completion() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        let (bell, local) = bell_and_local();
+        let handle = polled_here(&local);
+        let other = thread::spawn(move || assert_eq!(block_on(handle).unwrap(), 7));
+        run_until_idle(&local, &bell);
+        other.join().unwrap();
+        drop(local);
+        assert_eq!(Arc::strong_count(&bell), 1);
+    });
+}
+
+#[test]
+fn loom_a_handle_that_left_its_waker_here_is_dropped_elsewhere_against_completion() {
+    loom::model(|| {
+        let (bell, local) = bell_and_local();
+        let handle = polled_here(&local);
+        let other = thread::spawn(move || drop(handle));
+        run_until_idle(&local, &bell);
+        other.join().unwrap();
+        drop(local);
+        assert_eq!(Arc::strong_count(&bell), 1);
+    });
+}
+
 #[test]
 fn loom_dropping_a_handle_against_completion_drops_the_output_once() {
     loom::model(|| {

@@ -5,9 +5,10 @@
 //! | part | touched by | until |
 //! | --- | --- | --- |
 //! | `state` | any thread holding a reference | the cell is freed |
-//! | `refs`, `slot`, `phase`, `queued` | the owner thread; before it first saw the task, the spawning one | completion |
+//! | `refs`, `slot`, `phase`, `join_here` | the owner thread; before it first saw the task, the spawning one | completion |
+//! | `queued`, `next` | the same | the dead task surfaces from the run queue |
 //! | `link` | who set [`REMOTE`](super::state::REMOTE), until the push; the stack's taker, until it clears the bit | |
-//! | `join_waker` | see [`JOIN_WAKER`](super::state::JOIN_WAKER) | the cell is freed |
+//! | `join_waker` | see [`JOIN_AWAY`](super::state::JOIN_AWAY) | the cell is freed |
 //! | `stage` | the owner thread; after [`COMPLETE`](super::state::COMPLETE) the join handle | taken or dropped |
 //!
 //! The *owner thread* is the one on which the task's executor lives; an executor cannot leave its thread. "This is the
@@ -30,6 +31,7 @@ mod block;
 mod cell;
 mod current;
 mod join;
+mod queue;
 mod spawn;
 mod stack;
 mod waker;
@@ -43,6 +45,7 @@ pub(super) use self::block::Blocks;
 use self::cell::VTable;
 pub(super) use self::current::{Shared, SharedCells, enter, with_current};
 pub(super) use self::join::{AbortRef, JoinRef};
+pub(super) use self::queue::RunQueue;
 pub(super) use self::spawn::{spawn_local, spawn_remote, spawn_remote_with};
 pub(super) use self::stack::{Batch, TaskStack};
 use self::waker::{enqueue, waker};
@@ -69,6 +72,8 @@ struct Header {
     owner: NonNull<Shared>,
     link: UnsafeCell<Option<NonNull<Header>>>,
     join_waker: UnsafeCell<Option<Waker>>,
+    /// The task behind this one in the run queue.
+    next: Cell<Option<NonNull<Header>>>,
     /// Wakers the owner thread made, less those it dropped: its half of the count, see `state.rs`.
     refs: Cell<isize>,
     /// Where the executor's list has this task.
@@ -76,6 +81,10 @@ struct Header {
     phase: Cell<Phase>,
     /// The task is in the local run queue.
     queued: Cell<bool>,
+    /// The join handle left a waker while it was on the owner thread. Without meaning once [`JOIN_AWAY`] is set.
+    ///
+    /// [`JOIN_AWAY`]: super::state::JOIN_AWAY
+    join_here: Cell<bool>,
     /// How the cell keeps its `Shared` alive; constant.
     hold: Hold,
 }
@@ -213,7 +222,7 @@ fn finish(task: NonNull<Header>, local: Option<&Local>) {
         local.disown(slot);
     }
     let refs = header.refs.get() + isize::from(header.queued.get());
-    let completed = header.state.complete(refs, || {
+    let completed = header.state.complete(refs, header.join_here.get(), || {
         // SAFETY: not published yet and no handle left, so the output is the owner's.
         unsafe { (header.vtable.drop_output)(task) };
     });
@@ -247,15 +256,20 @@ fn free(task: NonNull<Header>) {
     let waker = header
         .join_waker
         .with_mut(|waker| unsafe { (*waker).take() });
-    if let Some(waker) = waker {
-        // A foreign waker's destructor may do anything, so it runs while the cell is whole.
-        guarded(|| drop(waker));
-    }
+    // A foreign waker's destructor may do anything, so it runs while the cell is whole.
+    drop_quietly(waker);
     current::with_owner(owner, |local| {
         // SAFETY: from `block::allocate` with the layout in the vtable. What is left in it needs no destructor.
         unsafe { block::free(local.map(Local::blocks), task.cast(), layout) };
         current::release(local, owner, hold);
     });
+}
+
+#[inline]
+fn drop_quietly(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        guarded(|| drop(waker));
+    }
 }
 
 /// Runs a destructor of the user's that must not take the executor with it. The panic hook has reported it already.

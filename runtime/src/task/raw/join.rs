@@ -7,9 +7,9 @@ use std::ptr::NonNull;
 use std::task::{Poll, Waker};
 
 use super::waker::{enqueue, wake_remote};
-use super::{Header, Phase, current, guarded, release};
+use super::{Header, Phase, current, drop_quietly, release};
 use crate::task::join::JoinError;
-use crate::task::state::{CANCEL, COMPLETE, JOIN_WAKER, REMOTE};
+use crate::task::state::{CANCEL, COMPLETE, JOIN_AWAY, JOIN_WAKER, REMOTE, Snapshot};
 
 /// The one join handle of a task whose output is a `T`. Holds the reference that the state word began with, until it
 /// has given the output.
@@ -50,37 +50,22 @@ impl<T> JoinRef<T> {
     ///
     /// # Panics
     /// If the output was taken before.
+    #[inline]
     pub(in crate::task) fn poll(&mut self, waker: &Waker) -> Poll<Result<T, JoinError>> {
         let header = self
             .header()
             .expect("`JoinHandle` polled after it gave its result");
         let seen = header.state.load();
-        if seen.has(COMPLETE) {
-            return Poll::Ready(self.take_output());
-        }
-        if seen.has(JOIN_WAKER) {
-            let same = header.join_waker.with(|slot| {
-                // SAFETY: the bit lets both sides read.
-                let left = unsafe { &*slot };
-                left.as_ref().is_some_and(|left| left.will_wake(waker))
-            });
-            if same {
-                return Poll::Pending;
-            }
-            if header.state.unset_join_waker().is_err() {
-                return Poll::Ready(self.take_output());
-            }
-        }
-        let waker = waker.clone();
-        // SAFETY: the bit is clear, which makes the slot the handle's, and `&mut self` makes that us.
-        let old = header
-            .join_waker
-            .with_mut(|slot| unsafe { (*slot).replace(waker) });
-        let left = header.state.set_join_waker();
-        guarded(|| drop(old));
-        match left {
-            Ok(()) => Poll::Pending,
-            Err(_) => Poll::Ready(self.take_output()),
+        let pending = !seen.has(COMPLETE)
+            && if !seen.has(JOIN_AWAY) && current::is_owner(header.owner) {
+                header.leave_waker_here(waker)
+            } else {
+                header.leave_waker_away(waker)
+            };
+        if pending {
+            Poll::Pending
+        } else {
+            Poll::Ready(self.take_output())
         }
     }
 
@@ -111,6 +96,88 @@ impl<T> JoinRef<T> {
     }
 }
 
+impl Header {
+    /// On the owner thread, by a handle that was never away; `false` if the task has completed.
+    fn leave_waker_here(&self, waker: &Waker) -> bool {
+        let same = self.join_here.get()
+            && self.join_waker.with(|slot| {
+                // SAFETY: the owner only reads it, and is this thread.
+                let left = unsafe { &*slot };
+                left.as_ref().is_some_and(|left| left.will_wake(waker))
+            });
+        if same {
+            return true;
+        }
+        let waker = waker.clone();
+        // SAFETY: the owner is not at it, being this thread.
+        let old = self
+            .join_waker
+            .with_mut(|slot| unsafe { (*slot).replace(waker) });
+        self.join_here.set(true);
+        drop_quietly(old);
+        // Foreign wakers may do anything as they are cloned and dropped.
+        !self.state.load().has(COMPLETE)
+    }
+
+    /// Anywhere; `false` if the task has completed.
+    #[cold]
+    fn leave_waker_away(&self, waker: &Waker) -> bool {
+        let seen = self.state.load();
+        if !seen.has(JOIN_AWAY) && self.state.set_join_away().is_err() {
+            return false;
+        }
+        if seen.has(JOIN_WAKER) {
+            let same = self.join_waker.with(|slot| {
+                // SAFETY: the bit lets both sides read.
+                let left = unsafe { &*slot };
+                left.as_ref().is_some_and(|left| left.will_wake(waker))
+            });
+            if same {
+                return true;
+            }
+            if self.state.unset_join_waker().is_err() {
+                return false;
+            }
+        }
+        let waker = waker.clone();
+        // SAFETY: away, and the bit is clear, which makes the slot the handle's, of which there is one.
+        let old = self
+            .join_waker
+            .with_mut(|slot| unsafe { (*slot).replace(waker) });
+        let left = self.state.set_join_waker();
+        drop_quietly(old);
+        left.is_ok()
+    }
+
+    /// Whether the handle has a waker in the slot, as long as the task is not complete.
+    fn has_join_waker(&self, seen: Snapshot) -> bool {
+        if seen.has(JOIN_AWAY) {
+            seen.has(JOIN_WAKER)
+        } else {
+            // Written by the handle alone, which is asking.
+            self.join_here.get()
+        }
+    }
+
+    /// Takes the handle's waker back, or else the joiner's cell would live as long as this task. Nothing if the task
+    /// completes meanwhile.
+    fn take_join_waker(&self, seen: Snapshot) {
+        let mine = if seen.has(JOIN_AWAY) {
+            self.state.unset_join_waker().is_ok()
+        } else if current::is_owner(self.owner) {
+            self.join_here.set(false);
+            true
+        } else {
+            self.state.set_join_away().is_ok()
+        };
+        if mine {
+            // SAFETY: away, and the bit is clear; or here, where the owner is this thread: the slot is the handle's.
+            let waker = self.join_waker.with_mut(|slot| unsafe { (*slot).take() });
+            drop_quietly(waker);
+        }
+    }
+}
+
 impl<T> Drop for JoinRef<T> {
     fn drop(&mut self) {
         let (Some(task), Some(header)) = (self.task, self.header()) else {
@@ -123,19 +190,14 @@ impl<T> Drop for JoinRef<T> {
                 unsafe { (header.vtable.drop_output)(task) };
                 return release(task);
             }
-            if !seen.has(JOIN_WAKER) {
-                match header.state.drop_join(seen) {
-                    Ok(()) => return,
-                    Err(actual) => seen = actual,
-                }
-            } else {
-                if header.state.unset_join_waker().is_ok() {
-                    // Else the joiner's cell would live as long as this task.
-                    // SAFETY: the bit is clear, which makes the slot the handle's.
-                    let waker = header.join_waker.with_mut(|slot| unsafe { (*slot).take() });
-                    guarded(|| drop(waker));
-                }
+            if header.has_join_waker(seen) {
+                header.take_join_waker(seen);
                 seen = header.state.load();
+                continue;
+            }
+            match header.state.drop_join(seen) {
+                Ok(()) => return,
+                Err(actual) => seen = actual,
             }
         }
     }
