@@ -8,6 +8,8 @@ use serde_json::Value;
 
 const CONTENDERS: &[&str] = &[
     "annulet",
+    "annulet-read",
+    "annulet-chunks",
     "annulet-poll",
     "tokio",
     #[cfg(feature = "peers")]
@@ -18,6 +20,8 @@ const CONTENDERS: &[&str] = &[
     "compio",
     #[cfg(feature = "peers")]
     "compio-tuned",
+    #[cfg(feature = "peers")]
+    "compio-multi",
     #[cfg(feature = "peers")]
     "glommio",
     #[cfg(feature = "peers")]
@@ -51,7 +55,13 @@ fn compare(workload: &str, options: &[&str]) -> (String, String) {
 fn all_answer(workload: &str, options: &[&str]) {
     let (out, figures) = compare(workload, options);
     for contender in CONTENDERS {
-        if (*contender, workload) == ("tokio-uring", "http") {
+        let is_able = match *contender {
+            "tokio-uring" => workload != "http",
+            "annulet-read" | "compio-multi" => matches!(workload, "echo" | "ping"),
+            "annulet-chunks" => workload == "upload",
+            _ => true,
+        };
+        if !is_able {
             continue;
         }
         let mut lines = out.lines();

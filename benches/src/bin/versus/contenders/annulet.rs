@@ -1,9 +1,13 @@
-//! Annulet, with its defaults: a task a connection, buffers moved in and out.
+//! Annulet, with its defaults: a task a connection.
+//!
+//! `annulet` receives messages into the runtime's buffers, by `chunks`, which is for many connections, and streams into a
+//! buffer of the connection's own, by `read`, which stays in the cache. The other way round they are contenders of their
+//! own: `annulet-read`, `annulet-chunks`.
 
 use std::io;
 
-use runtime::Runtime;
 use runtime::net::{TcpListener, TcpStream};
+use runtime::{Builder, Runtime};
 use rustix::net::SocketFlags;
 
 use super::annulet_hyper::HyperStream;
@@ -13,16 +17,35 @@ use crate::works;
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "annulet",
-    about: "Annulet's TcpStream, a task a connection",
+    about: "Annulet's TcpStream, messages by `chunks`, streams by `read`, a task a connection",
     services: &[
-        (Service::Echo, |job| serve(Runtime::new()?, job, echo)),
-        (Service::Sink, |job| serve(Runtime::new()?, job, sink)),
-        (Service::Source, |job| serve(Runtime::new()?, job, source)),
-        (Service::Once, |job| serve(Runtime::new()?, job, once)),
-        (Service::Http, |job| serve(Runtime::new()?, job, http)),
+        (Service::Echo, |job| serve(runtime(job)?, job, echo)),
+        (Service::Sink, |job| serve(runtime(job)?, job, sink)),
+        (Service::Source, |job| serve(runtime(job)?, job, source)),
+        (Service::Once, |job| serve(runtime(job)?, job, once)),
+        (Service::Http, |job| serve(runtime(job)?, job, http)),
     ],
     works: works::annulet::WORKS,
 };
+
+pub(super) const READ: Contender = Contender {
+    name: "annulet-read",
+    about: "the same with `read`, into a buffer a connection, moved in and out",
+    services: &[(Service::Echo, |job| serve(runtime(job)?, job, echo_read))],
+    works: &[],
+};
+
+pub(super) const CHUNKS: Contender = Contender {
+    name: "annulet-chunks",
+    about: "streams received by `chunks`, too",
+    services: &[(Service::Sink, |job| serve(runtime(job)?, job, sink_chunks))],
+    works: &[],
+};
+
+/// All have the same size of buffers; it is the only option set.
+fn runtime(job: &Job) -> io::Result<Runtime> {
+    Builder::new().chunk_size(job.buffer).build()
+}
 
 pub(super) fn serve<F>(
     runtime: Runtime,
@@ -43,7 +66,15 @@ where
     })
 }
 
-pub(super) async fn echo(stream: TcpStream, size: usize) -> io::Result<()> {
+pub(super) async fn echo(stream: TcpStream, _size: usize) -> io::Result<()> {
+    let mut chunks = stream.chunks();
+    while let Some(chunk) = chunks.next().await {
+        stream.write_all(chunk?).await.0?;
+    }
+    Ok(())
+}
+
+async fn echo_read(stream: TcpStream, size: usize) -> io::Result<()> {
     let mut buf = Vec::with_capacity(size);
     loop {
         let (read, filled) = stream.read(buf).await;
@@ -54,6 +85,17 @@ pub(super) async fn echo(stream: TcpStream, size: usize) -> io::Result<()> {
         sent?;
         buf = filled;
     }
+}
+
+async fn sink_chunks(stream: TcpStream, _size: usize) -> io::Result<()> {
+    let mut blocks = Blocks::default();
+    let mut chunks = stream.chunks();
+    while let Some(chunk) = chunks.next().await {
+        if let Some(last) = blocks.push(&chunk?) {
+            stream.write_all([last]).await.0?;
+        }
+    }
+    Ok(())
 }
 
 pub(super) async fn sink(stream: TcpStream, size: usize) -> io::Result<()> {
@@ -86,10 +128,9 @@ pub(super) async fn source(stream: TcpStream, size: usize) -> io::Result<()> {
     }
 }
 
-pub(super) async fn once(stream: TcpStream, size: usize) -> io::Result<()> {
-    let (read, filled) = stream.read(Vec::with_capacity(size)).await;
-    read?;
-    stream.write_all(filled).await.0
+pub(super) async fn once(stream: TcpStream, _size: usize) -> io::Result<()> {
+    let chunk = stream.recv().await?;
+    stream.write_all(chunk).await.0
 }
 
 pub(super) async fn http(stream: TcpStream, size: usize) -> io::Result<()> {

@@ -5,21 +5,24 @@ use std::io;
 use runtime::{Builder, DriverKind, Runtime};
 
 use super::annulet::{echo, http, once, serve, sink, source};
-use super::{Contender, Service};
+use super::{Contender, Job, Service};
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "annulet-poll",
     about: "the same as annulet, on its ring in user space",
     services: &[
-        (Service::Echo, |job| serve(runtime()?, job, echo)),
-        (Service::Sink, |job| serve(runtime()?, job, sink)),
-        (Service::Source, |job| serve(runtime()?, job, source)),
-        (Service::Once, |job| serve(runtime()?, job, once)),
-        (Service::Http, |job| serve(runtime()?, job, http)),
+        (Service::Echo, |job| serve(runtime(job)?, job, echo)),
+        (Service::Sink, |job| serve(runtime(job)?, job, sink)),
+        (Service::Source, |job| serve(runtime(job)?, job, source)),
+        (Service::Once, |job| serve(runtime(job)?, job, once)),
+        (Service::Http, |job| serve(runtime(job)?, job, http)),
     ],
     works: &[],
 };
 
-fn runtime() -> io::Result<Runtime> {
-    Builder::new().driver(DriverKind::Poll).build()
+fn runtime(job: &Job) -> io::Result<Runtime> {
+    Builder::new()
+        .driver(DriverKind::Poll)
+        .chunk_size(job.buffer)
+        .build()
 }

@@ -4,14 +4,17 @@
 //! `ProactorBuilder` that suit one thread best. HTTP goes by way of `cyper-core`, its makers' stream for hyper.
 
 use std::io;
+use std::num::NonZero;
+use std::pin::pin;
 
 use compio::BufResult;
 use compio::driver::ProactorBuilder;
 use compio::io::compat::AsyncStream;
-use compio::io::{AsyncRead, AsyncWriteExt};
+use compio::io::{AsyncRead, AsyncReadMulti, AsyncWriteExt};
 use compio::net::{TcpListener, TcpStream};
 use compio::runtime::RuntimeBuilder;
 use cyper_core::HyperStream;
+use futures_lite::StreamExt;
 use rustix::net::SocketFlags;
 
 use super::services::{Blocks, CHUNKS_A_BLOCK, pattern};
@@ -44,6 +47,13 @@ pub(super) const TUNED: Contender = Contender {
     works: works::compio::TUNED,
 };
 
+pub(super) const MULTI: Contender = Contender {
+    name: "compio-multi",
+    about: "compio-tuned, with multishot receives into its pool, enlarged to 1,024 buffers",
+    services: &[(Service::Echo, |job| serve(pooled(job), job, echo_multi))],
+    works: &[],
+};
+
 pub(crate) fn plain() -> ProactorBuilder {
     ProactorBuilder::new()
 }
@@ -54,6 +64,16 @@ pub(crate) fn tuned() -> ProactorBuilder {
         .single_issuer(true)
         .defer_taskrun(true)
         .taskrun_flag(true);
+    builder
+}
+
+/// The pool it has by default, of eight buffers, runs dry, and receives fail.
+fn pooled(job: &Job) -> ProactorBuilder {
+    const BUFFERS: NonZero<u16> = NonZero::new(1024).unwrap();
+    let mut builder = tuned();
+    builder
+        .buffer_pool_size(BUFFERS)
+        .buffer_pool_buffer_len(job.buffer);
     builder
 }
 
@@ -89,6 +109,15 @@ async fn echo(mut stream: TcpStream, size: usize) -> io::Result<()> {
         filled.clear();
         buf = filled;
     }
+}
+
+async fn echo_multi(stream: TcpStream, _size: usize) -> io::Result<()> {
+    let (mut reader, mut writer) = stream.into_split();
+    let mut received = pin!(reader.read_multi(0));
+    while let Some(buf) = received.try_next().await? {
+        writer.write_all(buf).await.0?;
+    }
+    Ok(())
 }
 
 async fn sink(mut stream: TcpStream, size: usize) -> io::Result<()> {

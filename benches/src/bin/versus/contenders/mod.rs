@@ -36,6 +36,8 @@ use crate::works::{Run, Work};
 /// All of them, in the order they take turns.
 pub(crate) static ALL: &[Contender] = &[
     annulet::CONTENDER,
+    annulet::READ,
+    annulet::CHUNKS,
     annulet_poll::CONTENDER,
     tokio::CONTENDER,
     #[cfg(feature = "peers")]
@@ -47,6 +49,8 @@ pub(crate) static ALL: &[Contender] = &[
     #[cfg(feature = "peers")]
     compio::TUNED,
     #[cfg(feature = "peers")]
+    compio::MULTI,
+    #[cfg(feature = "peers")]
     glommio::CONTENDER,
     #[cfg(feature = "peers")]
     tokio_uring::CONTENDER,
@@ -56,8 +60,8 @@ pub(crate) static ALL: &[Contender] = &[
     pread::CONTENDER,
 ];
 
-/// Whose CPU time the others' is given as a multiple of: the least that can be done on a ring.
-pub(crate) const BASELINE: &str = ring::CONTENDER.name;
+/// The loops over a ring by hand: whichever of them is cheaper is the floor, the least that can be done on a ring.
+pub(crate) const FLOORS: &[&str] = &[ring::CONTENDER.name, ring_pool::CONTENDER.name];
 
 /// One of those compared.
 pub(crate) struct Contender {

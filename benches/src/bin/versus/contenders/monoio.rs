@@ -1,8 +1,9 @@
 //! Monoio on its io_uring driver: a task a connection, buffers moved in and out.
 //!
-//! `monoio` has its makers' defaults: no set-up flags, 1024 entries. `monoio-tuned` has the flags that suit one thread
-//! best, which monoio leaves to its users (`RuntimeBuilder::uring_builder`). HTTP goes by way of `monoio-compat`'s stream
-//! over buffers; its stream over readiness (`poll-io`) would have a poll of its own run in all of monoio's servers.
+//! `monoio` has its makers' defaults: no set-up flags, 1024 entries; and the feature `sync`, without which a wake from
+//! another thread panics. `monoio-tuned` has the flags that suit one thread best, which monoio leaves to its users
+//! (`RuntimeBuilder::uring_builder`). HTTP goes by way of `monoio-compat`'s stream over buffers; its stream over readiness
+//! (`poll-io`) would have a poll of its own run in all of monoio's servers.
 
 use std::io;
 
