@@ -13,13 +13,14 @@ use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 
 use annulet_benches::cores;
 use io_uring::{IoUring, opcode, squeue, types};
 use lexopt::{Arg, Parser, ValueExt};
 use runtime::Builder;
-use runtime::buf::{AlignedBuf, IoBufMut};
+use runtime::buf::{AlignedBuf, Arena, IoBufMut};
 use rustix::time::{ClockId, clock_gettime};
 
 const BLOCK: usize = 4096;
@@ -38,19 +39,23 @@ struct World {
 /// Reads so many blocks and says what CPU time that has cost.
 type Contender = fn(&World) -> io::Result<Duration>;
 
-const CONTENDERS: [(&str, Contender); 7] = [
+const CONTENDERS: [(&str, Contender); 10] = [
     ("by hand", |world| by_hand(world, false, false)),
     ("by hand, fixed file", |world| by_hand(world, true, false)),
     ("by hand, fixed buffer", |world| by_hand(world, false, true)),
     ("by hand, both", |world| by_hand(world, true, true)),
     ("pread(2)", by_pread),
-    ("annulet", |world| {
-        ours(world, &Builder::new(), AlignedBuf::<BLOCK>::with_capacity)
-    }),
+    ("annulet", |world| ours(world, &Builder::new())),
     ("annulet, no attempts", |world| {
-        let builder = Builder::new().attempts(false);
-        ours(world, &builder, AlignedBuf::<BLOCK>::with_capacity)
+        ours(world, &Builder::new().attempts(false))
     }),
+    ("annulet, fixed buffer", |world| {
+        by_arena(world, &Builder::new())
+    }),
+    ("annulet, buffer not fixed", |world| {
+        by_arena(world, &Builder::new().fixed_buffers(false))
+    }),
+    ("annulet, read_many", by_read_many),
 ];
 /// The one that the ratios are to.
 const PLAIN: &str = "by hand";
@@ -174,33 +179,66 @@ fn by_pread(world: &World) -> io::Result<Duration> {
     Ok(cpu() - start)
 }
 
-/// A task for each that is to be in flight at a time.
-fn ours<B: IoBufMut + Send>(
-    world: &World,
-    builder: &Builder,
-    mut buffer: impl FnMut(usize) -> B,
-) -> io::Result<Duration> {
+fn ours(world: &World, builder: &Builder) -> io::Result<Duration> {
     builder.build()?.block_on(async {
-        let mut options = runtime::fs::OpenOptions::new();
-        let options = options.read(true).direct(world.direct);
-        let file = std::sync::Arc::new(options.open(&world.path).await?);
+        by_tasks(world, || Some(AlignedBuf::<BLOCK>::with_capacity(BLOCK))).await
+    })
+}
+
+fn by_arena(world: &World, builder: &Builder) -> io::Result<Duration> {
+    builder.build()?.block_on(async {
+        let arena = Arena::new(world.depth, BLOCK);
+        by_tasks(world, || arena.buffer()).await
+    })
+}
+
+async fn open(world: &World) -> io::Result<runtime::fs::File> {
+    let mut options = runtime::fs::OpenOptions::new();
+    options
+        .read(true)
+        .direct(world.direct)
+        .open(&world.path)
+        .await
+}
+
+/// A task for each that is to be in flight at a time.
+async fn by_tasks<B: IoBufMut>(
+    world: &World,
+    buffer: impl Fn() -> Option<B>,
+) -> io::Result<Duration> {
+    let file = Rc::new(open(world).await?);
+    let start = cpu();
+    let tasks: Vec<_> = (0..world.depth)
+        .zip(std::iter::from_fn(buffer))
+        .map(|(at, buf)| {
+            let reads = (world.reads + at) / world.depth;
+            runtime::spawn(read_blocks(file.clone(), buf, Offsets::new(at), reads))
+        })
+        .collect();
+    for task in tasks {
+        task.await.map_err(io::Error::other)??;
+    }
+    Ok(cpu() - start)
+}
+
+/// One task, which takes the blocks in order.
+fn by_read_many(world: &World) -> io::Result<Duration> {
+    runtime::Runtime::new()?.block_on(async {
+        let file = open(world).await?;
+        let arena = Arena::new(world.depth, BLOCK);
+        let mut offsets = Offsets::new(0);
         let start = cpu();
-        let tasks: Vec<_> = (0..world.depth)
-            .map(|at| {
-                let (file, buf) = (file.clone(), buffer(BLOCK));
-                let reads = (world.reads + at) / world.depth;
-                runtime::spawn(read_blocks(file, buf, Offsets::new(at), reads))
-            })
-            .collect();
-        for task in tasks {
-            task.await.map_err(io::Error::other)??;
+        let offsets = std::iter::repeat_with(|| offsets.next()).take(world.reads);
+        let mut blocks = file.read_many(offsets, std::iter::from_fn(|| arena.buffer()));
+        while let Some(block) = blocks.next().await {
+            whole(block?.len())?;
         }
         Ok(cpu() - start)
     })
 }
 
 async fn read_blocks<B: IoBufMut>(
-    file: std::sync::Arc<runtime::fs::File>,
+    file: Rc<runtime::fs::File>,
     mut buf: B,
     mut offsets: Offsets,
     reads: usize,

@@ -12,6 +12,7 @@ mod attempts;
 mod chunks;
 mod embed;
 mod metrics;
+mod registered;
 mod turn;
 
 use std::cell::{Cell, RefCell, RefMut};
@@ -76,6 +77,7 @@ struct Inner {
     attempts: Attempts,
     chunks: Chunks,
     zero_copy: Option<usize>,
+    fixed_buffers: bool,
 }
 
 /// What needs the ring and the slots together.
@@ -132,6 +134,7 @@ impl Driver {
             attempts: Attempts::new(setup.attempts),
             chunks: Chunks::new(setup),
             zero_copy: setup.zero_copy,
+            fixed_buffers: setup.fixed_buffers,
         };
         let driver = Driver {
             inner: Rc::new(inner),

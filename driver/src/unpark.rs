@@ -1,7 +1,7 @@
 //! Reaching a driver from another thread.
 //!
-//! [`Remote`] is the only part of a driver that crosses threads. It holds a mailbox (requests to cancel
-//! what is in flight on a descriptor) and an eventfd the driver's ring watches with one multishot poll. A
+//! [`Remote`] is the only part of a driver that crosses threads. It holds a mailbox (what only the driver's own thread
+//! can do, see [`Mail`]) and an eventfd the driver's ring watches with one multishot poll. A
 //! poke is a write to it: sticky, so a poke that comes before the driver sleeps ends that sleep at once.
 //! When the driver shuts down both are taken away, under their locks: a late poke does nothing.
 
@@ -11,6 +11,15 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::fd::FdRef;
+
+/// What another thread asks of a driver.
+#[derive(Debug)]
+pub(crate) enum Mail {
+    /// To cancel everything it has in flight on a descriptor.
+    Cancel(FdRef),
+    /// To have its ring forget a region of memory.
+    ForgetRegion(u16),
+}
 
 /// A driver as seen from other threads.
 #[derive(Clone, Debug)]
@@ -23,7 +32,7 @@ struct Inner {
     id: u32,
     /// `None` once the driver is gone.
     ends: RwLock<Option<Ends>>,
-    mailbox: Mutex<Vec<FdRef>>,
+    mailbox: Mutex<Vec<Mail>>,
 }
 
 #[derive(Debug)]
@@ -78,6 +87,15 @@ impl Remote {
 
     /// Asks the driver to cancel everything it has in flight on `fd`; one that is gone has nothing in flight.
     pub(crate) fn cancel_fd(&self, fd: FdRef) {
+        self.send(Mail::Cancel(fd));
+    }
+
+    /// Asks the driver to have its ring forget a region; one that is gone has no ring.
+    pub(crate) fn forget_region(&self, index: u16) {
+        self.send(Mail::ForgetRegion(index));
+    }
+
+    fn send(&self, mail: Mail) {
         // Held, so that a shutdown empties the box after this, not before.
         let ends = self.ends();
         if ends.is_some() {
@@ -86,14 +104,14 @@ impl Remote {
                 .mailbox
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
-            mailbox.push(fd);
+            mailbox.push(mail);
             drop(mailbox);
             drop(ends);
             self.poke();
         }
     }
 
-    pub(crate) fn take_mail(&self) -> Vec<FdRef> {
+    pub(crate) fn take_mail(&self) -> Vec<Mail> {
         std::mem::take(
             &mut *self
                 .inner

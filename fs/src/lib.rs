@@ -47,7 +47,7 @@ pub use annulet_driver::IntoStdError;
 pub use crate::copy::copy;
 pub use crate::create_dir::{DirBuilder, create_dir, create_dir_all};
 pub use crate::dir::Dir;
-pub use crate::file::{Advice, Allocate, File};
+pub use crate::file::{Advice, Allocate, Block, File, ReadMany};
 pub use crate::link::{canonicalize, hard_link, read_link, symlink};
 pub use crate::metadata::{FileType, Metadata, exists, metadata, symlink_metadata};
 pub use crate::open_options::OpenOptions;

@@ -159,6 +159,14 @@ impl Builder {
         self
     }
 
+    /// Lets memory be registered with the ring, which [arenas](crate::buf::Arena) do. Default: `true`.
+    ///
+    /// Without, reads and writes of their buffers are like those of any other. For tests and for measuring what that gives.
+    pub fn fixed_buffers(mut self, fixed: bool) -> Builder {
+        self.setup.fixed_buffers = fixed;
+        self
+    }
+
     /// Which ring to run on. Default: [`DriverKind::Auto`], the kernel's where it can be had, otherwise the one in user
     /// space; the environment variable `ANNULET_DRIVER` (`auto`, `kernel`, `poll`) decides for programs that leave it at
     /// that.

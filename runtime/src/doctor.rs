@@ -342,6 +342,7 @@ fn in_words(without: Without) -> (&'static str, &'static str) {
         Without::Call => ("instead", "a system call that does not block"),
         Without::Pool => ("instead", "the functions of `fs` use the thread pool"),
         Without::Poll => ("instead", "the functions of `process` wait by a poll"),
+        Without::Plain => ("instead", "the same, without memory that the ring knows"),
         Without::Nothing => ("missing", "`Unsupported`"),
     }
 }

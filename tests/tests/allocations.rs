@@ -8,6 +8,7 @@ use std::time::Duration;
 use annulet_tests::{
     Counting, Ring, allocations, metrics, pipe, poll_now, socket_pair, spec, submitted, until,
 };
+use runtime::buf::Arena;
 use runtime::net::{TcpListener, TcpStream, UdpSocket, UnixStream};
 use runtime::time::sleep;
 use runtime::{Fd, Op, SerialGroup, op};
@@ -17,6 +18,7 @@ spec! {
     alone async a_read_and_a_write_allocate_nothing;
     // In user space a worker of the pool has it, which takes memory.
     alone async a_read_and_a_write_of_a_file_allocate_nothing on kernel, plain, tiny;
+    alone async an_arenas_buffers_and_many_blocks_allocate_nothing on kernel, plain, tiny;
     alone async a_receive_and_a_send_allocate_nothing;
     alone async a_receive_of_a_chunk_allocates_nothing;
     alone async a_receive_with_a_deadline_allocates_nothing;
@@ -70,7 +72,8 @@ async fn a_read_and_a_write_allocate_nothing(_: Ring) {
     .await;
 }
 
-async fn a_read_and_a_write_of_a_file_allocate_nothing(_: Ring) {
+/// A file without a name.
+fn new_file() -> std::fs::File {
     let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"))
         .join(format!("allocations-{}", std::process::id()));
     let file = std::fs::OpenOptions::new()
@@ -81,7 +84,32 @@ async fn a_read_and_a_write_of_a_file_allocate_nothing(_: Ring) {
         .open(&path)
         .unwrap();
     std::fs::remove_file(path).unwrap();
-    let file = Fd::new(file.into());
+    file
+}
+
+async fn an_arenas_buffers_and_many_blocks_allocate_nothing(_: Ring) {
+    let file = runtime::fs::File::from_std(new_file()).unwrap();
+    let arena = Arena::new(4, 4096);
+    let offsets = (0..).map(|n| n % 3 * 100);
+    let buffers: Vec<_> = (0..3).filter_map(|_| arena.buffer()).collect();
+    let mut blocks = file.read_many(offsets, buffers);
+    allocates_nothing(async |n| {
+        let mut buf = arena.buffer().unwrap();
+        buf.set_len(512);
+        buf.fill(n as u8);
+        let (wrote, buf) = file.write_at(buf, 0).await;
+        assert_eq!(wrote.unwrap(), 512);
+        let (read, buf) = file.read_at(buf, 0).await;
+        assert_eq!((read.unwrap(), &buf[..]), (512, &[n as u8; 512][..]));
+        for _ in 0..5 {
+            assert!(!blocks.next().await.unwrap().unwrap().is_empty() || n == 0);
+        }
+    })
+    .await;
+}
+
+async fn a_read_and_a_write_of_a_file_allocate_nothing(_: Ring) {
+    let file = Fd::new(new_file().into());
     allocates_nothing(async |n| {
         let (wrote, _) = Op::on(&file, op::Write::at([n as u8; 512], 0)).await;
         assert_eq!(wrote.unwrap(), 512);

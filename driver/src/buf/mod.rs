@@ -6,12 +6,16 @@
 #![allow(unsafe_code, reason = "the traits promise stable memory")]
 
 mod aligned;
+mod arena;
 mod chunk;
 mod pool;
 mod slice;
 mod vectored;
 
 pub use self::aligned::{AlignedBuf, Alignment};
+#[doc(hidden)]
+pub use self::arena::Region;
+pub use self::arena::{Arena, ArenaBuf};
 pub use self::chunk::Chunk;
 pub(crate) use self::pool::{GROUP, Pool, Usage};
 pub use self::slice::{IoBufExt, Slice};
@@ -36,6 +40,12 @@ pub unsafe trait IoBuf: 'static {
 
     /// How many bytes are initialised: what a write sends.
     fn bytes_init(&self) -> usize;
+
+    /// The memory that a ring may know, which all of the buffer lies in.
+    #[doc(hidden)]
+    fn region(&self) -> Option<&Region> {
+        None
+    }
 }
 
 /// A buffer to read into.

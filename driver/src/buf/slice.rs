@@ -2,7 +2,7 @@
 
 use std::ops::{Bound, RangeBounds};
 
-use super::{IoBuf, IoBufMut};
+use super::{IoBuf, IoBufMut, Region, bytes};
 
 /// A part of a buffer; made by [`IoBufExt::slice`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl<B> Slice<B> {
     }
 }
 
-/// Taking parts of buffers.
+/// Taking parts of buffers, and looking at them.
 pub trait IoBufExt: IoBuf + Sized {
     /// The part of the buffer in `range`, as a buffer of its own; it gives the whole back by
     /// [`into_inner`](Slice::into_inner).
@@ -80,6 +80,18 @@ pub trait IoBufExt: IoBuf + Sized {
             end,
         }
     }
+
+    /// The initialised bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use annulet_driver::buf::IoBufExt;
+    /// assert_eq!(b"hello".to_vec().slice(1..3).as_bytes(), b"el");
+    /// ```
+    fn as_bytes(&self) -> &[u8] {
+        bytes(self)
+    }
 }
 
 impl<B: IoBuf> IoBufExt for B {}
@@ -96,6 +108,10 @@ unsafe impl<B: IoBuf> IoBuf for Slice<B> {
             .bytes_init()
             .min(self.end)
             .saturating_sub(self.begin)
+    }
+
+    fn region(&self) -> Option<&Region> {
+        self.buf.region()
     }
 }
 

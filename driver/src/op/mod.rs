@@ -147,6 +147,7 @@ pub use self::waitid::WaitId;
 pub use self::write::{Write, WriteAll};
 pub use self::writev::Writev;
 
+use crate::buf::Region;
 use crate::driver::Driver;
 use crate::fd::Lane;
 #[doc(hidden)]
@@ -368,6 +369,12 @@ pub unsafe trait Operation: Sized + 'static {
     #[doc(hidden)]
     fn note(&mut self, result: i32, more: bool, wakers: &mut Vec<Waker>) {
         let _ = (result, more, wakers);
+    }
+
+    /// The memory it is about, if that is one that a ring may know. Only of a `READ` or a `WRITE`.
+    #[doc(hidden)]
+    fn region(&self) -> Option<&Region> {
+        None
     }
 
     /// Serves the operation from what is kept, if that fits it.

@@ -44,6 +44,8 @@ pub enum Without {
     Pool,
     /// It is `Unsupported` by itself; the functions built on it (of `process`) wait by a poll.
     Poll,
+    /// The operation of that name without `_FIXED` takes its place.
+    Plain,
     /// It is `Unsupported`, and so is what is built on it.
     Nothing,
 }
@@ -59,13 +61,18 @@ impl Opcode {
         }
     }
 
-    const fn of_the_driver(name: &'static str, number: u8, since: &'static str) -> Opcode {
+    const fn of_the_driver(
+        name: &'static str,
+        number: u8,
+        since: &'static str,
+        without: Without,
+    ) -> Opcode {
         Opcode {
             operation: "",
             name,
             number: Some(number),
             since,
-            without: Without::Nothing,
+            without,
         }
     }
 }
@@ -74,8 +81,10 @@ impl Opcode {
 macro_rules! opcodes {
     ($($type:ident $(<$($of:ty),+>)? => $without:ident;)*) => {
         &[
-            Opcode::of_the_driver("IORING_OP_ASYNC_CANCEL", opcode::AsyncCancel::CODE, "5.5"),
-            Opcode::of_the_driver("IORING_OP_LINK_TIMEOUT", opcode::LinkTimeout::CODE, "5.5"),
+            Opcode::of_the_driver("IORING_OP_ASYNC_CANCEL", opcode::AsyncCancel::CODE, "5.5", Without::Nothing),
+            Opcode::of_the_driver("IORING_OP_LINK_TIMEOUT", opcode::LinkTimeout::CODE, "5.5", Without::Nothing),
+            Opcode::of_the_driver("IORING_OP_READ_FIXED", opcode::ReadFixed::CODE, "5.1", Without::Plain),
+            Opcode::of_the_driver("IORING_OP_WRITE_FIXED", opcode::WriteFixed::CODE, "5.1", Without::Plain),
             $(Opcode::of::<$type $(<$($of),+>)?>(stringify!($type), Without::$without)),*
         ]
     };

@@ -48,6 +48,12 @@ impl Position {
         }
     }
 
+    /// Whether it is one of a file's, rather than wherever a stream is.
+    #[inline]
+    pub(super) fn is_in_a_file(self) -> bool {
+        !matches!(self, Position::Stream | Position::Nowhere)
+    }
+
     /// What becomes of a read whose future is dropped.
     pub(super) fn on_drop_of_read(self) -> OnDrop {
         match self {

@@ -9,7 +9,8 @@ use super::position::{Position, placed};
 use super::rounds::Rounds;
 use super::{OnDrop, Operation, Origin, Success, attempt};
 use crate::buf::{
-    Alignment, BufResult, IoBufMut, bytes, fill, fill_from, filled, kernel_len, refuse_empty,
+    Alignment, BufResult, IoBufMut, Region, bytes, fill, fill_from, filled, kernel_len,
+    refuse_empty,
 };
 use crate::fd::{Lane, Tried};
 use crate::kept::Kept;
@@ -104,6 +105,10 @@ unsafe impl<B: IoBufMut> Operation for Read<B> {
             .offset(self.position.offset(0))
             .rw_flags(self.flags)
             .build()
+    }
+
+    fn region(&self) -> Option<&Region> {
+        self.position.is_in_a_file().then(|| self.buf.region())?
     }
 
     fn landed(&mut self, result: &io::Result<Success>, origin: Origin<'_>) {
@@ -325,6 +330,12 @@ unsafe impl<B: IoBufMut> Operation for ReadExact<B> {
 
     fn goes_on(&mut self, result: &io::Result<Success>) -> bool {
         self.all.goes_on(result)
+    }
+
+    fn region(&self) -> Option<&Region> {
+        self.position
+            .is_in_a_file()
+            .then(|| self.all.buf.region())?
     }
 
     fn landed(&mut self, result: &io::Result<Success>, origin: Origin<'_>) {

@@ -145,7 +145,12 @@ impl<T: Operation> Op<T> {
             .user_data(key.user_data());
         // SAFETY: `Operation::entry` vouches for pointers into the operation, which stays in its slot, left
         // alone, until the last completion with this `user_data` (or for ever).
-        let sqe = unsafe { Sqe::new(entry) }.on(identity);
+        let mut sqe = unsafe { Sqe::new(entry) }.on(identity);
+        // SAFETY: as above.
+        let region = unsafe { core.slots.op_mut::<T>(key) }.region();
+        if let Some(index) = region.and_then(|region| region.index_on(driver.id())) {
+            sqe = sqe.in_region(index);
+        }
         if self.deadline.is_none() && link.is_none() {
             driver.stage_one(&mut core, sqe);
         } else {

@@ -8,7 +8,7 @@ use io_uring::{opcode, squeue, types};
 use super::position::{Position, placed};
 use super::rounds::Rounds;
 use super::{Operation, Origin, Success, attempt};
-use crate::buf::{Alignment, BufResult, IoBuf, kernel_len, refuse_empty};
+use crate::buf::{Alignment, BufResult, IoBuf, Region, kernel_len, refuse_empty};
 use crate::fd::{Lane, Tried};
 
 placed!(Write, WriteAll);
@@ -94,6 +94,10 @@ unsafe impl<B: IoBuf> Operation for Write<B> {
             .offset(self.position.offset(0))
             .rw_flags(self.flags)
             .build()
+    }
+
+    fn region(&self) -> Option<&Region> {
+        self.position.is_in_a_file().then(|| self.buf.region())?
     }
 
     fn landed(&mut self, result: &io::Result<Success>, origin: Origin<'_>) {
@@ -260,6 +264,12 @@ unsafe impl<B: IoBuf> Operation for WriteAll<B> {
 
     fn goes_on(&mut self, result: &io::Result<Success>) -> bool {
         self.all.goes_on(result)
+    }
+
+    fn region(&self) -> Option<&Region> {
+        self.position
+            .is_in_a_file()
+            .then(|| self.all.buf.region())?
     }
 
     fn landed(&mut self, result: &io::Result<Success>, origin: Origin<'_>) {

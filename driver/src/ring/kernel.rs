@@ -4,6 +4,8 @@
 //! crate's `Submitter` cannot keep a registered ring descriptor beside the ring that owns it, and
 //! does not know `IORING_ENTER_NO_IOWAIT`.
 
+mod registered;
+
 use std::fmt;
 use std::io;
 use std::mem::ManuallyDrop;
@@ -38,6 +40,8 @@ pub(crate) struct KernelRing {
     enter_flags: u32,
     /// Index in this thread's table of registered rings, if it got one.
     registered: Option<u32>,
+    /// The free rows of the table of memory, if that was made.
+    buffers: Option<Vec<u16>>,
 }
 
 impl fmt::Debug for KernelRing {
@@ -173,6 +177,7 @@ impl KernelRing {
             enter_fd,
             enter_flags,
             registered,
+            buffers: None,
             owner: Owner::this(),
             ring: ManuallyDrop::new(ring),
         })
@@ -208,6 +213,11 @@ impl KernelRing {
         let queue = self.ring.submission();
         let staged = !queue.is_empty() && (!sqpoll || queue.need_wakeup());
         staged || queue.taskrun() || queue.cq_overflow()
+    }
+
+    #[inline]
+    pub(crate) fn has_deferred(&mut self) -> bool {
+        self.owner.is_this() && self.ring.submission().taskrun()
     }
 
     pub(crate) fn has_completions(&mut self) -> bool {

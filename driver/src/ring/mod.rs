@@ -18,15 +18,19 @@ mod probe;
 mod setup;
 
 use std::io;
+use std::mem::transmute;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::time::Duration;
 
-use io_uring::squeue;
+use io_uring::{opcode, squeue};
 
 pub(crate) use self::kernel::refusal;
 pub(crate) use self::probe::Support;
 pub(crate) use self::setup::VARIABLE;
 pub use self::setup::{DriverKind, Setup};
+
+/// Where `buf_index` is in an entry.
+const BUF_INDEX: usize = 40;
 
 /// A 64-byte submission entry whose pointers are vouched for.
 ///
@@ -72,6 +76,22 @@ impl Sqe {
             linked: true,
             ..self
         }
+    }
+
+    /// Has the entry, a `READ` or a `WRITE`, say that its memory lies in the region that the ring knows by `index`: the
+    /// kernel looks that up, and refuses (`EFAULT`) what does not lie there.
+    #[inline]
+    pub(crate) fn in_region(self, index: u16) -> Sqe {
+        // SAFETY: 64 bytes of plain numbers in the kernel's layout (`struct io_uring_sqe`).
+        let mut bytes: [u8; 64] = unsafe { transmute(self.entry) };
+        bytes[0] = match bytes[0] {
+            opcode::Write::CODE => opcode::WriteFixed::CODE,
+            _ => opcode::ReadFixed::CODE,
+        };
+        bytes[BUF_INDEX..BUF_INDEX + 2].copy_from_slice(&index.to_ne_bytes());
+        // SAFETY: as above. Its memory is what it was.
+        let entry = unsafe { transmute::<[u8; 64], squeue::Entry>(bytes) };
+        Sqe { entry, ..self }
     }
 
     /// Whether the next entry belongs to the same chain.
@@ -199,6 +219,15 @@ impl Ring {
         on_ring!(self, ring => ring.wants_enter(), else false)
     }
 
+    /// Whether the kernel has deferred work that an enter without sleeping would run.
+    #[inline]
+    pub(crate) fn has_deferred(&mut self) -> bool {
+        match self {
+            Ring::Kernel(ring) => ring.has_deferred(),
+            Ring::Poll(_) | Ring::Closed => false,
+        }
+    }
+
     /// As [`wants_enter`](Ring::wants_enter), found out rather than taken to be so.
     pub(crate) fn has_news(&mut self) -> bool {
         match self {
@@ -275,6 +304,25 @@ impl Ring {
         match self {
             Ring::Kernel(ring) => ring.unregister_buffers(group),
             Ring::Poll(_) | Ring::Closed => Ok(()),
+        }
+    }
+
+    /// Has the ring know `len` bytes from `ptr` on, and tells by which index.
+    ///
+    /// # Errors
+    ///
+    /// The ring has no such thing (`Unsupported`), or no room for it (`QuotaExceeded`); what the kernel says.
+    pub(crate) fn register_buffer(&mut self, ptr: *const u8, len: usize) -> io::Result<u16> {
+        match self {
+            Ring::Kernel(ring) => ring.register_buffer(ptr, len),
+            Ring::Poll(_) | Ring::Closed => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Has it forget what it knows by that index, which no entry names any more.
+    pub(crate) fn unregister_buffer(&mut self, index: u16) {
+        if let Ring::Kernel(ring) = self {
+            ring.unregister_buffer(index);
         }
     }
 

@@ -48,6 +48,8 @@ pub struct Setup {
     /// From how many bytes on TCP and UDP sockets made on the ring send without a copy; see
     /// [`Fd::set_zero_copy`](crate::Fd::set_zero_copy). Default: `None`, they copy.
     pub zero_copy: Option<usize>,
+    /// Lets memory be registered with the ring; see [`Arena`](crate::buf::Arena). Default: `true`.
+    pub fixed_buffers: bool,
     /// Which ring. Default: [`DriverKind::Auto`].
     pub driver: DriverKind,
 }
@@ -151,6 +153,7 @@ impl Default for Setup {
             chunk_limit: 8192,
             provided_buffers: true,
             zero_copy: None,
+            fixed_buffers: true,
             driver: DriverKind::Auto,
         }
     }

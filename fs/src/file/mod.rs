@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `mod` | opening and closing; from and to the standard library |
 //! | `at` | reading and writing at offsets |
+//! | `read_many` | reading many blocks, several in flight at a time |
 //! | `cursor` | reading and writing where the file's cursor is, and moving that |
 //! | `rest` | reading all that is left |
 //! | `attributes` | what the file is: length, permissions, times |
@@ -14,6 +15,7 @@ mod at;
 mod attributes;
 mod cursor;
 mod lock;
+mod read_many;
 mod read_write;
 mod rest;
 mod space;
@@ -27,6 +29,7 @@ use std::sync::atomic::AtomicU8;
 use annulet_driver::buf::Alignment;
 use annulet_driver::{Close, Fd, IntoStdError};
 
+pub use self::read_many::{Block, ReadMany};
 pub use self::space::{Advice, Allocate};
 use crate::open_options::OpenOptions;
 use crate::pipe;

@@ -1,11 +1,13 @@
 //! Files: what `File` claims by itself, and that it does what `std::fs` does.
 
+mod arena;
 mod cached;
 mod claims;
 mod direct;
 mod lock;
 mod options;
 mod oracle;
+mod read_many;
 
 use std::path::PathBuf;
 
