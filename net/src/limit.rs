@@ -13,6 +13,7 @@ pub(crate) struct Limit(AtomicU64);
 
 impl Limit {
     /// What is set; 584 years and more count as 584 years.
+    #[inline]
     pub(crate) fn load(&self) -> Option<Duration> {
         match self.0.load(Relaxed) {
             0 => None,

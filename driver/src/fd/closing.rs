@@ -13,6 +13,7 @@ use super::shared::{BORROWED, CALLED, CLOSED, CLOSING, COUNT, LINGERS, Lane, Sha
 use crate::current;
 use crate::driver::Driver;
 use crate::kept::Kept;
+use crate::unpark::Remote;
 
 impl Shared {
     /// Starts to close: no operation begins any more, all in flight are cancelled, the last one out
@@ -43,7 +44,7 @@ impl Shared {
     }
 
     fn cancel_everywhere(self: &Arc<Self>) {
-        let rings = self.slow().rings.clone();
+        let rings: Vec<Remote> = self.slow().rings().cloned().collect();
         let here = current::try_driver();
         for ring in rings {
             match &here {
@@ -58,10 +59,14 @@ impl Shared {
     pub(crate) fn last_out(self: &Arc<Self>, wakers: &mut Vec<Waker>) {
         let mut slow = self.slow();
         for lane in [Lane::Read, Lane::Write] {
-            wakers.extend(slow.waiting[lane as usize].drain(..).map(|w| w.waker));
+            if let Some(rare) = &mut slow.rare {
+                wakers.extend(rare.waiting[lane as usize].drain(..).map(|w| w.waker));
+            }
             self.state.fetch_and(!lane.queued(), AcqRel);
         }
-        wakers.extend(slow.elsewhere.drain(..).map(|w| w.waker));
+        if let Some(rare) = &mut slow.rare {
+            wakers.extend(rare.elsewhere.drain(..).map(|w| w.waker));
+        }
         let Some(owned) = slow.owned.take() else {
             // A chain's own close has done it.
             return;
@@ -106,13 +111,16 @@ impl Shared {
         let mut slow = self.slow();
         self.state.fetch_or(CLOSING | CLOSED, AcqRel);
         slow.close_error = error;
-        let unheard = slow.closers.is_empty();
-        wakers.append(&mut slow.closers);
+        let mut unheard = true;
+        if let Some(rare) = &mut slow.rare {
+            unheard = rare.closers.is_empty();
+            wakers.append(&mut rare.closers);
+        }
         // What is kept nobody can ask for any more; connections among it are closed, not forgotten.
         let kept = if slow.reclaim {
             Kept::default()
         } else {
-            std::mem::take(&mut slow.kept)
+            slow.take_kept()
         };
         drop(slow);
         drop(kept);
@@ -199,8 +207,9 @@ impl Shared {
                 None => Ok(()),
             });
         }
-        if !slow.closers.iter().any(|w| w.will_wake(cx.waker())) {
-            slow.closers.push(cx.waker().clone());
+        let closers = &mut slow.rare().closers;
+        if !closers.iter().any(|w| w.will_wake(cx.waker())) {
+            closers.push(cx.waker().clone());
         }
         Poll::Pending
     }

@@ -234,7 +234,7 @@ impl Fd {
         }
         self.close().await?;
         let mut slow = self.shared.slow();
-        let kept = std::mem::take(&mut slow.kept);
+        let kept = slow.take_kept();
         slow.owned
             .take()
             .map(|owned| (owned, kept))

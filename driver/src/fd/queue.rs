@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 use std::task::Waker;
 
-use super::shared::{CLOSING, COUNT, Lane, Shared, Slow, Waiter};
+use super::shared::{CLOSING, COUNT, Lane, Rare, Shared, Waiter};
 
 static NEXT_WAITER: AtomicU64 = AtomicU64::new(1);
 
@@ -24,7 +24,7 @@ impl Shared {
             }
         }
         // Two statements: the lock must not be held when user code is called.
-        let next = self.hand_on(&mut self.slow(), lane);
+        let next = self.hand_on(self.slow().rare(), lane);
         if let Some(waker) = next {
             waker.wake();
         }
@@ -51,11 +51,11 @@ impl Shared {
     }
 
     /// Hands a held lane to the first waiter; the lane stays busy on its behalf.
-    fn hand_on(&self, slow: &mut Slow, lane: Lane) -> Option<Waker> {
-        let queue = &mut slow.waiting[lane as usize];
+    fn hand_on(&self, rare: &mut Rare, lane: Lane) -> Option<Waker> {
+        let queue = &mut rare.waiting[lane as usize];
         let first = queue.pop_front();
         let empty = queue.is_empty();
-        slow.granted[lane as usize] = first.as_ref().map(|w| w.id);
+        rare.granted[lane as usize] = first.as_ref().map(|w| w.id);
         if empty {
             let off = if first.is_some() {
                 lane.queued()
@@ -84,7 +84,7 @@ impl Shared {
             }
         }
         let id = NEXT_WAITER.fetch_add(1, Relaxed);
-        slow.waiting[lane as usize].push_back(Waiter {
+        slow.rare().waiting[lane as usize].push_back(Waiter {
             id,
             waker: waker.clone(),
         });
@@ -94,11 +94,12 @@ impl Shared {
     /// Whether waiter `id` was handed its lane; if not, `waker` is the one to wake.
     pub(crate) fn granted(&self, lane: Lane, id: u64, waker: &Waker) -> bool {
         let mut slow = self.slow();
-        if slow.granted[lane as usize] == Some(id) {
-            slow.granted[lane as usize] = None;
+        let rare = slow.rare();
+        if rare.granted[lane as usize] == Some(id) {
+            rare.granted[lane as usize] = None;
             return true;
         }
-        let waiter = slow.waiting[lane as usize].iter_mut().find(|w| w.id == id);
+        let waiter = rare.waiting[lane as usize].iter_mut().find(|w| w.id == id);
         let replaced = waiter.map(|w| std::mem::replace(&mut w.waker, waker.clone()));
         // Dropping a waker may run anything: not under the lock.
         drop(slow);
@@ -109,7 +110,8 @@ impl Shared {
     /// Takes waiter `id` out of the queue; a lane it was handed meanwhile goes on to the next.
     pub(crate) fn leave(&self, lane: Lane, id: u64) {
         let mut slow = self.slow();
-        let queue = &mut slow.waiting[lane as usize];
+        let rare = slow.rare();
+        let queue = &mut rare.waiting[lane as usize];
         if let Some(at) = queue.iter().position(|w| w.id == id) {
             let waiter = queue.remove(at);
             if queue.is_empty() {
@@ -119,9 +121,9 @@ impl Shared {
             drop(waiter);
             return;
         }
-        if slow.granted[lane as usize] == Some(id) {
-            slow.granted[lane as usize] = None;
-            let next = self.hand_on(&mut slow, lane);
+        if rare.granted[lane as usize] == Some(id) {
+            rare.granted[lane as usize] = None;
+            let next = self.hand_on(rare, lane);
             drop(slow);
             if let Some(waker) = next {
                 waker.wake();
@@ -133,12 +135,13 @@ impl Shared {
     /// descriptor's lane, as waiter `id`, and must look at [`is_closing`](Shared::is_closing) afterwards.
     pub(crate) fn watch_close(&self, id: u64, waker: &Waker) {
         let mut slow = self.slow();
-        let known = slow.elsewhere.iter_mut().find(|w| w.id == id);
+        let elsewhere = &mut slow.rare().elsewhere;
+        let known = elsewhere.iter_mut().find(|w| w.id == id);
         let waker = waker.clone();
         let replaced = match known {
             Some(waiter) => Some(std::mem::replace(&mut waiter.waker, waker)),
             None => {
-                slow.elsewhere.push(Waiter { id, waker });
+                elsewhere.push(Waiter { id, waker });
                 None
             }
         };
@@ -149,8 +152,9 @@ impl Shared {
     /// Undoes [`watch_close`](Shared::watch_close).
     pub(crate) fn look_away(&self, id: u64) {
         let mut slow = self.slow();
-        let at = slow.elsewhere.iter().position(|w| w.id == id);
-        let waiter = at.map(|at| slow.elsewhere.swap_remove(at));
+        let elsewhere = &mut slow.rare().elsewhere;
+        let at = elsewhere.iter().position(|w| w.id == id);
+        let waiter = at.map(|at| elsewhere.swap_remove(at));
         drop(slow);
         drop(waiter);
     }

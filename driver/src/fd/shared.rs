@@ -86,20 +86,59 @@ pub(crate) struct Shared {
     slow: Mutex<Slow>,
 }
 
-/// What is touched only off the fast path.
+/// What is touched only off the fast path. Every descriptor has one, so it is small.
 #[derive(Default)]
 pub(super) struct Slow {
     pub(super) owned: Option<OwnedFd>,
+    pub(super) close_error: Option<i32>,
+    pub(super) reclaim: bool,
+    /// The first driver that had an operation here, the home driver.
+    pub(super) ring: Option<Remote>,
+    pub(super) rare: Option<Box<Rare>>,
+}
+
+/// What few descriptors ever have, and those that do keep.
+#[derive(Default)]
+pub(super) struct Rare {
     pub(super) kept: Kept,
     pub(super) waiting: [VecDeque<Waiter>; 2],
     /// Those who need this descriptor and wait for another of theirs first: a close here must wake them.
     pub(super) elsewhere: Vec<Waiter>,
     pub(super) granted: [Option<u64>; 2],
     pub(super) closers: Vec<Waker>,
-    pub(super) close_error: Option<i32>,
-    /// Every driver that has had an operation here, the home driver first.
+    /// Every other driver that has had an operation here.
     pub(super) rings: Vec<Remote>,
-    pub(super) reclaim: bool,
+}
+
+impl Slow {
+    pub(super) fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    pub(super) fn take_kept(&mut self) -> Kept {
+        self.rare
+            .as_mut()
+            .map(|rare| std::mem::take(&mut rare.kept))
+            .unwrap_or_default()
+    }
+
+    /// Every driver that has had an operation here, the home driver first.
+    pub(super) fn rings(&self) -> impl Iterator<Item = &Remote> {
+        let others = self.rare.as_ref().map(|rare| rare.rings.iter());
+        self.ring.iter().chain(others.into_iter().flatten())
+    }
+}
+
+impl Rare {
+    /// The queues keep their room: whoever takes this memory over allocates nothing.
+    fn clear(&mut self) {
+        self.kept.clear();
+        self.waiting.iter_mut().for_each(VecDeque::clear);
+        self.elsewhere.clear();
+        self.granted = [None; 2];
+        self.closers.clear();
+        self.rings.clear();
+    }
 }
 
 pub(super) struct Waiter {
@@ -166,16 +205,13 @@ impl Shared {
         *self.zero_copy.get_mut() = NEVER;
         self.hints.iter_mut().for_each(Hint::reset);
         let slow = self.slow.get_mut().unwrap_or_else(PoisonError::into_inner);
-        slow.kept.clear();
-        // The queues keep their room: whoever takes this memory over allocates nothing.
-        slow.waiting.iter_mut().for_each(VecDeque::clear);
-        slow.elsewhere.clear();
-        slow.closers.clear();
-        slow.rings.clear();
+        if let Some(rare) = &mut slow.rare {
+            rare.clear();
+        }
         slow.owned = None;
-        slow.granted = [None; 2];
         slow.close_error = None;
         slow.reclaim = false;
+        slow.ring = None;
     }
 
     /// Makes [retired](Shared::retire) memory serve a new descriptor.
@@ -296,8 +332,9 @@ impl Shared {
     /// Puts aside what arrived for nobody.
     pub(crate) fn keep(&self, put: impl FnOnce(&mut Kept)) {
         let mut slow = self.slow();
-        put(&mut slow.kept);
-        if !slow.kept.is_empty() {
+        let kept = &mut slow.rare().kept;
+        put(kept);
+        if !kept.is_empty() {
             self.state.fetch_or(KEPT, AcqRel);
         }
     }
@@ -305,8 +342,9 @@ impl Shared {
     /// Serves a read from what was put aside.
     pub(crate) fn serve<R>(&self, take: impl FnOnce(&mut Kept) -> R) -> R {
         let mut slow = self.slow();
-        let taken = take(&mut slow.kept);
-        if slow.kept.is_empty() {
+        let kept = &mut slow.rare().kept;
+        let taken = take(kept);
+        if kept.is_empty() {
             self.state.fetch_and(!KEPT, AcqRel);
         }
         taken
@@ -328,11 +366,16 @@ impl Shared {
     #[cold]
     pub(crate) fn enlist(&self, remote: &Remote) {
         let mut slow = self.slow();
-        if slow.rings.iter().any(|r| r.id() == remote.id()) {
+        if slow.rings().any(|r| r.id() == remote.id()) {
             return;
         }
-        slow.rings.retain(Remote::is_open);
-        slow.rings.push(remote.clone());
+        if !slow.ring.as_ref().is_some_and(Remote::is_open) {
+            slow.ring = Some(remote.clone());
+        } else {
+            let rings = &mut slow.rare().rings;
+            rings.retain(Remote::is_open);
+            rings.push(remote.clone());
+        }
         let _ = self.home.compare_exchange(0, remote.id(), AcqRel, Relaxed);
     }
 

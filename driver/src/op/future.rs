@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::{Operation, Origin, Timeout};
@@ -173,8 +173,12 @@ impl<T: Operation> Op<T> {
     }
 
     /// Takes the result of an operation in flight, once it is there.
+    #[inline]
     pub(crate) fn poll_flight(&mut self, cx: &mut Context<'_>) -> Poll<T::Output> {
-        self.poll_taken(cx).map(finish)
+        if !self.has_landed(cx) {
+            return Poll::Pending;
+        }
+        Poll::Ready(finish(self.take_out()))
     }
 
     /// As [`poll_flight`](Op::poll_flight), for an operation that may take several rounds.
@@ -183,8 +187,11 @@ impl<T: Operation> Op<T> {
         if !T::ROUNDS {
             return self.poll_flight(cx);
         }
+        if !self.has_landed(cx) {
+            return Poll::Pending;
+        }
         let driver = self.flight().map(|(driver, _)| driver.clone());
-        let mut taken = ready!(self.poll_taken(cx));
+        let mut taken = self.take_out();
         match driver {
             Some(driver) if taken.op.goes_on(&taken.result) => self
                 .next_round(&driver, taken, cx)
@@ -193,30 +200,37 @@ impl<T: Operation> Op<T> {
         }
     }
 
+    /// Whether the last completion of an operation in flight has come. If not, the context's waker is the one to wake.
     #[inline]
-    fn poll_taken(&mut self, cx: &mut Context<'_>) -> Poll<Taken<T>> {
+    fn has_landed(&self, cx: &Context<'_>) -> bool {
         let Phase::Flight(flight) = &self.phase else {
             polled_again(T::NAME);
         };
-        let mut core = flight.driver.core();
-        match core.slots.look(flight.key, cx.waker()) {
-            Look::Done => {}
-            Look::Waits => return Poll::Pending,
-            Look::WaitsForAnother => {
-                drop(core);
-                flight.wake_by(cx.waker());
-                return Poll::Pending;
-            }
+        let look = flight.driver.core().slots.look(flight.key, cx.waker());
+        if look == Look::WaitsForAnother {
+            flight.wake_by(cx.waker());
         }
+        look == Look::Done
+    }
+
+    /// Takes an operation that has landed out of its slot.
+    #[inline]
+    fn take_out(&mut self) -> Taken<T> {
+        let Phase::Flight(flight) = &self.phase else {
+            polled_again(T::NAME);
+        };
         // SAFETY: `key` was made by `place` from an operation of this very type `T`.
-        let taken = unsafe { core.slots.take_out::<T>(flight.key) };
-        drop(core);
+        let taken = unsafe { flight.driver.core().slots.take_out::<T>(flight.key) };
         if let (Some(tried), Some(fd), Ok(_)) = (taken.op.attempts(), &taken.fd, &taken.result) {
             let at_once = flight.driver.enters() == flight.since + 1;
             fd.hint(tried).completed(at_once);
         }
-        self.phase = Phase::Done;
-        Poll::Ready(taken)
+        // Not an assignment, which would look for what else there may be to drop.
+        match std::mem::replace(&mut self.phase, Phase::Done) {
+            Phase::Flight(flight) => drop(flight),
+            other => self.phase = other,
+        }
+        taken
     }
 
     /// The future goes before its operation has ended.

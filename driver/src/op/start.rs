@@ -160,11 +160,13 @@ impl<T: Operation> Op<T> {
             self.take_off(driver, &mut core, key);
         }
         drop(core);
-        self.phase = Phase::Flight(Flight {
+        let flight = Phase::Flight(Flight {
             driver: driver.clone(),
             key,
             since: driver.enters(),
         });
+        // It was `Done`: nothing is to be dropped, and looking for it is not for free.
+        std::mem::forget(std::mem::replace(&mut self.phase, flight));
         Some(key)
     }
 

@@ -97,23 +97,21 @@ impl Slots {
         }
     }
 
-    /// Takes it out of the list: most are alone there.
+    /// Takes an operation out of its descriptor's list, where most are alone.
     #[inline]
     pub(super) fn unlist(&mut self, index: u32) {
         let slot = &mut self.table[index];
         slot.listed = false;
         match (&slot.fd, slot.next, slot.prev) {
             (Some(fd), NONE, NONE) => fd.set_head(NONE),
-            _ => self.unlist_among(index),
+            (_, next, prev) => self.close_gap(index, next, prev),
         }
     }
 
-    fn unlist_among(&mut self, index: u32) {
-        let slot = &mut self.table[index];
-        let (next, prev) = (slot.next, slot.prev);
+    fn close_gap(&mut self, index: u32, next: u32, prev: u32) {
         if prev != NONE {
             self.table[prev].next = next;
-        } else if let Some(fd) = &slot.fd {
+        } else if let Some(fd) = &self.table[index].fd {
             fd.set_head(next);
         }
         if next != NONE {

@@ -339,6 +339,15 @@ impl Slots {
     /// Frees a slot whose operation is out, now or when its timeout's completion comes.
     #[inline]
     fn free(&mut self, key: Key) {
+        let slot = &self.table[key.index];
+        if slot.rare != NONE || slot.deadline == Deadline::Armed {
+            return self.free_rare(key);
+        }
+        self.table.free(key.index);
+    }
+
+    #[cold]
+    fn free_rare(&mut self, key: Key) {
         let slot = &mut self.table[key.index];
         if slot.rare != NONE {
             // Its token and its completions were taken out before.

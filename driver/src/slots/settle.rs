@@ -40,13 +40,13 @@ impl Slots {
         counted: bool,
         wakers: &mut Vec<Waker>,
     ) -> Option<Settled> {
-        let slot = &mut self.table[key.index];
+        let mut slot = &mut self.table[key.index];
         slot.phase = Phase::Done;
+        self.in_flight -= 1;
         if slot.listed {
             self.unlist(key.index);
+            slot = &mut self.table[key.index];
         }
-        self.in_flight -= 1;
-        let slot = &mut self.table[key.index];
         if slot.orphaned {
             return Some(Settled::Orphan(key, counted));
         }
@@ -55,11 +55,10 @@ impl Slots {
             return None;
         }
         let last = counted && slot.fd.as_ref().is_some_and(|fd| fd.finish());
-        wakers.extend(slot.waker.take());
-        if slot.rare != NONE || last {
-            return Some(self.settle_rare(key, last));
+        if let Some(waker) = slot.waker.take() {
+            wakers.push(waker);
         }
-        None
+        (slot.rare != NONE || last).then(|| self.settle_rare(key, last))
     }
 
     /// The last completion of an operation that holds more than its descriptor, or of its descriptor's last.
