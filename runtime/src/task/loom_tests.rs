@@ -275,12 +275,20 @@ fn loom_changing_the_joiners_waker_against_completion() {
     });
 }
 
-/// A handle that is polled on the owner thread, where no bit says that it left a waker.
+/// A handle that another task has polled on the owner thread, where no bit says that it left a waker. That task is over.
 fn polled_here(local: &Local) -> JoinHandle<u32> {
-    let mut handle = local.spawn(async { 7 });
-    let mut cx = Context::from_waker(Waker::noop());
-    assert!(local.enter(|| Pin::new(&mut handle).poll(&mut cx).is_pending()));
-    handle
+    let handle = Rc::new(RefCell::new(None));
+    let shown = Rc::clone(&handle);
+    let joiner = local.spawn(poll_fn(move |cx| {
+        let mut handle = shown.borrow_mut();
+        let handle: &mut JoinHandle<u32> = handle.as_mut().unwrap();
+        assert!(Pin::new(handle).poll(cx).is_pending());
+        Poll::Ready(())
+    }));
+    handle.replace(Some(local.spawn(async { 7 })));
+    local.enter(|| local.run_slice(1, None));
+    assert!(joiner.is_finished());
+    handle.take().unwrap()
 }
 
 #[test]
@@ -291,6 +299,26 @@ fn loom_a_handle_that_left_its_waker_here_is_awaited_elsewhere_against_completio
         let (bell, local) = bell_and_local();
         let handle = polled_here(&local);
         let other = thread::spawn(move || assert_eq!(block_on(handle).unwrap(), 7));
+        run_until_idle(&local, &bell);
+        other.join().unwrap();
+        drop(local);
+        assert_eq!(Arc::strong_count(&bell), 1);
+    });
+}
+
+#[test]
+fn loom_a_task_of_another_thread_awaits_a_handle_that_left_its_waker_here() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(2);
+    model.check(|| {
+        let (bell, local) = bell_and_local();
+        let handle = polled_here(&local);
+        let other = thread::spawn(move || {
+            let (bell, local) = bell_and_local();
+            let task = local.spawn(async { assert_eq!(handle.await.unwrap(), 7) });
+            run_until_idle(&local, &bell);
+            assert!(task.is_finished());
+        });
         run_until_idle(&local, &bell);
         other.join().unwrap();
         drop(local);

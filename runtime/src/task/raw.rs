@@ -5,10 +5,10 @@
 //! | part | touched by | until |
 //! | --- | --- | --- |
 //! | `state` | any thread holding a reference | the cell is freed |
-//! | `refs`, `slot`, `phase`, `join_here` | the owner thread; before it first saw the task, the spawning one | completion |
+//! | `refs`, `slot`, `phase`, `joiner` | the owner thread; before it first saw the task, the spawning one | completion |
 //! | `queued`, `next` | the same | the dead task surfaces from the run queue |
 //! | `link` | who set [`REMOTE`](super::state::REMOTE), until the push; the stack's taker, until it clears the bit | |
-//! | `join_waker` | see [`JOIN_AWAY`](super::state::JOIN_AWAY) | the cell is freed |
+//! | `join_waker` | see [`JOIN_WAKER`](super::state::JOIN_WAKER) | the cell is freed |
 //! | `stage` | the owner thread; after [`COMPLETE`](super::state::COMPLETE) the join handle | taken or dropped |
 //!
 //! The *owner thread* is the one on which the task's executor lives; an executor cannot leave its thread. "This is the
@@ -48,7 +48,7 @@ pub(super) use self::join::{AbortRef, JoinRef};
 pub(super) use self::queue::RunQueue;
 pub(super) use self::spawn::{spawn_local, spawn_remote, spawn_remote_with};
 pub(super) use self::stack::{Batch, TaskStack};
-use self::waker::{enqueue, waker};
+use self::waker::{drop_ref, enqueue, wake, waker};
 use super::local::Local;
 use super::state::{CANCEL, State};
 use super::sync::{Cell, UnsafeCell};
@@ -74,6 +74,8 @@ struct Header {
     join_waker: UnsafeCell<Option<Waker>>,
     /// The task behind this one in the run queue.
     next: Cell<Option<NonNull<Header>>>,
+    /// The task that awaits this one, if it does so on the owner thread: a reference to it.
+    joiner: Cell<Option<NonNull<Header>>>,
     /// Wakers the owner thread made, less those it dropped: its half of the count, see `state.rs`.
     refs: Cell<isize>,
     /// Where the executor's list has this task.
@@ -81,10 +83,6 @@ struct Header {
     phase: Cell<Phase>,
     /// The task is in the local run queue.
     queued: Cell<bool>,
-    /// The join handle left a waker while it was on the owner thread. Without meaning once [`JOIN_AWAY`] is set.
-    ///
-    /// [`JOIN_AWAY`]: super::state::JOIN_AWAY
-    join_here: Cell<bool>,
     /// How the cell keeps its `Shared` alive; constant.
     hold: Hold,
 }
@@ -221,8 +219,10 @@ fn finish(task: NonNull<Header>, local: Option<&Local>) {
     {
         local.disown(slot);
     }
+    // Taken before others may free the cell.
+    let joiner = header.joiner.take();
     let refs = header.refs.get() + isize::from(header.queued.get());
-    let completed = header.state.complete(refs, header.join_here.get(), || {
+    let completed = header.state.complete(refs, || {
         // SAFETY: not published yet and no handle left, so the output is the owner's.
         unsafe { (header.vtable.drop_output)(task) };
     });
@@ -236,6 +236,10 @@ fn finish(task: NonNull<Header>, local: Option<&Local>) {
         release(task);
     } else if completed.free {
         free(task);
+    }
+    if let Some(joiner) = joiner {
+        wake(joiner);
+        drop_ref(joiner);
     }
 }
 
@@ -258,6 +262,9 @@ fn free(task: NonNull<Header>) {
         .with_mut(|waker| unsafe { (*waker).take() });
     // A foreign waker's destructor may do anything, so it runs while the cell is whole.
     drop_quietly(waker);
+    if let Some(joiner) = header.joiner.take() {
+        drop_ref(joiner);
+    }
     current::with_owner(owner, |local| {
         // SAFETY: from `block::allocate` with the layout in the vtable. What is left in it needs no destructor.
         unsafe { block::free(local.map(Local::blocks), task.cast(), layout) };

@@ -1,4 +1,4 @@
-//! The part of a task's state that other threads see: one word, six bits and a count.
+//! The part of a task's state that other threads see: one word, five bits and a count.
 //!
 //! What only the owner thread needs (is it queued, is it running, the wakers it cloned itself) is *not* here but in
 //! plain cells of the header, so that a wake, a poll and a waker's clone on the owner thread touch no atomic at all.
@@ -36,21 +36,14 @@ pub(super) const COMPLETE: usize = 1 << 2;
 /// back, and after completion it means nothing.
 pub(super) const JOIN_INTEREST: usize = 1 << 3;
 
-/// The join handle left a waker in the cell, when it was away from the owner thread.
+/// The join handle left a waker in the cell that is no task's of ours, or left it away from the owner thread.
 ///
-/// Set and cleared by the handle, only while [`JOIN_AWAY`] is set and [`COMPLETE`] is clear. Clear: the slot is the handle's
-/// alone, to read and write. Set: both sides may read it, none may write.
+/// (A task that awaits another one on the same thread, the common case, is a plain pointer in the header, and no bit.)
+/// Set and cleared by the handle, only while [`COMPLETE`] is clear. Clear: the slot is the handle's alone, to read and
+/// write. Set: both sides may read it, none may write.
 pub(super) const JOIN_WAKER: usize = 1 << 4;
 
-/// The join handle was used on another thread than the owner's, and goes by [`JOIN_WAKER`] from then on, wherever it is.
-///
-/// Set by the handle, only while [`COMPLETE`] is clear; never cleared. Until then handle and owner are one thread, so that
-/// neither interrupts the other: the slot is the handle's, and a plain flag in the header says if it left a waker. A handle
-/// that finds itself elsewhere sets this bit *before* it touches the slot, and the owner looks at the flag only if the step
-/// that set [`COMPLETE`] found this bit clear: then the handle finds [`COMPLETE`], and leaves the slot alone.
-pub(super) const JOIN_AWAY: usize = 1 << 5;
-
-const REF_SHIFT: u32 = 6;
+const REF_SHIFT: u32 = 5;
 const REF: usize = 1 << REF_SHIFT;
 
 /// One reading of the word.
@@ -108,7 +101,7 @@ impl State {
 
     /// A reference made by a thread that is not the owner, or after completion.
     ///
-    /// There is no overflow check: 2^57 leaked references do not fit into an address space.
+    /// There is no overflow check: 2^58 leaked references do not fit into an address space.
     pub(super) fn add_ref(&self) {
         self.0.fetch_add(REF, Ordering::Relaxed);
     }
@@ -131,15 +124,9 @@ impl State {
     /// The future is gone and the output is in place: folds the owner's references into the word and publishes both.
     ///
     /// `refs` are the owner's references without the one by which the executor held the task; one more is kept for the
-    /// inbox if the task is in it, and one for waking the joiner, who left a waker here if `join_here`, unless it was away.
-    /// `output_unwanted` runs, at most once and before anything is published, if the join handle is gone.
-    #[inline]
-    pub(super) fn complete(
-        &self,
-        refs: isize,
-        join_here: bool,
-        output_unwanted: impl FnOnce(),
-    ) -> Completed {
+    /// inbox if the task is in it, and one for waking the joiner. `output_unwanted` runs, at most once and before
+    /// anything is published, if the join handle is gone.
+    pub(super) fn complete(&self, refs: isize, output_unwanted: impl FnOnce()) -> Completed {
         let mut output_unwanted = Some(output_unwanted);
         let mut now = self.load();
         loop {
@@ -148,12 +135,7 @@ impl State {
             {
                 drop_output();
             }
-            let left = if now.has(JOIN_AWAY) {
-                now.has(JOIN_WAKER)
-            } else {
-                join_here
-            };
-            let wake_joiner = left && now.has(JOIN_INTEREST);
+            let wake_joiner = now.has(JOIN_INTEREST | JOIN_WAKER);
             let kept = isize::from(now.has(REMOTE)) + isize::from(wake_joiner);
             let delta = (refs + kept).cast_unsigned().wrapping_mul(REF);
             let next = Snapshot((now.0 | COMPLETE).wrapping_add(delta));
@@ -167,12 +149,6 @@ impl State {
                 Err(actual) => now = actual,
             }
         }
-    }
-
-    /// The handle is about to look at its waker slot away from the owner thread; `Err` if the task completed, so that the
-    /// owner may be reading it.
-    pub(super) fn set_join_away(&self) -> Result<(), Snapshot> {
-        self.update_unless_complete(|now| now | JOIN_AWAY)
     }
 
     /// The handle wrote its waker; `Err` if the task completed meanwhile, which the owner then tells nobody.

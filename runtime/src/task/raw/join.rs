@@ -6,10 +6,10 @@ use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::task::{Poll, Waker};
 
-use super::waker::{enqueue, wake_remote};
+use super::waker::{clone_ref, drop_ref, enqueue, task_behind, wake_remote};
 use super::{Header, Phase, current, drop_quietly, release};
 use crate::task::join::JoinError;
-use crate::task::state::{CANCEL, COMPLETE, JOIN_AWAY, JOIN_WAKER, REMOTE, Snapshot};
+use crate::task::state::{CANCEL, COMPLETE, JOIN_WAKER, REMOTE};
 
 /// The one join handle of a task whose output is a `T`. Holds the reference that the state word began with, until it
 /// has given the output.
@@ -55,18 +55,10 @@ impl<T> JoinRef<T> {
         let header = self
             .header()
             .expect("`JoinHandle` polled after it gave its result");
-        let seen = header.state.load();
-        let pending = !seen.has(COMPLETE)
-            && if !seen.has(JOIN_AWAY) && current::is_owner(header.owner) {
-                header.leave_waker_here(waker)
-            } else {
-                header.leave_waker_away(waker)
-            };
-        if pending {
-            Poll::Pending
-        } else {
-            Poll::Ready(self.take_output())
+        if header.state.load().has(COMPLETE) || !header.leave_waker(waker) {
+            return Poll::Ready(self.take_output());
         }
+        Poll::Pending
     }
 
     /// The output of a complete task, and the end of this handle's reference.
@@ -97,36 +89,30 @@ impl<T> JoinRef<T> {
 }
 
 impl Header {
-    /// On the owner thread, by a handle that was never away; `false` if the task has completed.
-    fn leave_waker_here(&self, waker: &Waker) -> bool {
-        let same = self.join_here.get()
-            && self.join_waker.with(|slot| {
-                // SAFETY: the owner only reads it, and is this thread.
-                let left = unsafe { &*slot };
-                left.as_ref().is_some_and(|left| left.will_wake(waker))
-            });
-        if same {
-            return true;
+    /// `false` if the task has completed.
+    fn leave_waker(&self, waker: &Waker) -> bool {
+        match task_behind(waker) {
+            Some(joiner) if current::is_owner(self.owner) => {
+                self.joiner.get() == Some(joiner) || self.leave_joiner(joiner)
+            }
+            _ => self.leave_foreign_waker(waker),
         }
-        let waker = waker.clone();
-        // SAFETY: the owner is not at it, being this thread.
-        let old = self
-            .join_waker
-            .with_mut(|slot| unsafe { (*slot).replace(waker) });
-        self.join_here.set(true);
-        drop_quietly(old);
-        // Foreign wakers may do anything as they are cloned and dropped.
+    }
+
+    /// On the owner thread.
+    fn leave_joiner(&self, joiner: NonNull<Header>) -> bool {
+        clone_ref(joiner);
+        if let Some(old) = self.joiner.replace(Some(joiner)) {
+            drop_ref(old);
+        }
+        // What the last reference frees may do anything as it is dropped.
         !self.state.load().has(COMPLETE)
     }
 
-    /// Anywhere; `false` if the task has completed.
+    /// On any thread.
     #[cold]
-    fn leave_waker_away(&self, waker: &Waker) -> bool {
-        let seen = self.state.load();
-        if !seen.has(JOIN_AWAY) && self.state.set_join_away().is_err() {
-            return false;
-        }
-        if seen.has(JOIN_WAKER) {
+    fn leave_foreign_waker(&self, waker: &Waker) -> bool {
+        if self.state.load().has(JOIN_WAKER) {
             let same = self.join_waker.with(|slot| {
                 // SAFETY: the bit lets both sides read.
                 let left = unsafe { &*slot };
@@ -140,7 +126,7 @@ impl Header {
             }
         }
         let waker = waker.clone();
-        // SAFETY: away, and the bit is clear, which makes the slot the handle's, of which there is one.
+        // SAFETY: the bit is clear, which makes the slot the handle's, of which there is one.
         let old = self
             .join_waker
             .with_mut(|slot| unsafe { (*slot).replace(waker) });
@@ -149,31 +135,13 @@ impl Header {
         left.is_ok()
     }
 
-    /// Whether the handle has a waker in the slot, as long as the task is not complete.
-    fn has_join_waker(&self, seen: Snapshot) -> bool {
-        if seen.has(JOIN_AWAY) {
-            seen.has(JOIN_WAKER)
-        } else {
-            // Written by the handle alone, which is asking.
-            self.join_here.get()
-        }
-    }
-
-    /// Takes the handle's waker back, or else the joiner's cell would live as long as this task. Nothing if the task
-    /// completes meanwhile.
-    fn take_join_waker(&self, seen: Snapshot) {
-        let mine = if seen.has(JOIN_AWAY) {
-            self.state.unset_join_waker().is_ok()
-        } else if current::is_owner(self.owner) {
-            self.join_here.set(false);
-            true
-        } else {
-            self.state.set_join_away().is_ok()
-        };
-        if mine {
-            // SAFETY: away, and the bit is clear; or here, where the owner is this thread: the slot is the handle's.
-            let waker = self.join_waker.with_mut(|slot| unsafe { (*slot).take() });
-            drop_quietly(waker);
+    /// The handle is dropped: the joiner's cell should not live as long as this task. (It does so if the handle left its
+    /// waker on the owner thread and is dropped on another, which must not touch that.)
+    fn forget_joiner(&self) {
+        if current::is_owner(self.owner)
+            && let Some(joiner) = self.joiner.take()
+        {
+            drop_ref(joiner);
         }
     }
 }
@@ -183,6 +151,7 @@ impl<T> Drop for JoinRef<T> {
         let (Some(task), Some(header)) = (self.task, self.header()) else {
             return;
         };
+        header.forget_joiner();
         let mut seen = header.state.load();
         loop {
             if seen.has(COMPLETE) {
@@ -190,14 +159,19 @@ impl<T> Drop for JoinRef<T> {
                 unsafe { (header.vtable.drop_output)(task) };
                 return release(task);
             }
-            if header.has_join_waker(seen) {
-                header.take_join_waker(seen);
+            if !seen.has(JOIN_WAKER) {
+                match header.state.drop_join(seen) {
+                    Ok(()) => return,
+                    Err(actual) => seen = actual,
+                }
+            } else {
+                if header.state.unset_join_waker().is_ok() {
+                    // Else what it wakes would live as long as this task.
+                    // SAFETY: the bit is clear, which makes the slot the handle's.
+                    let waker = header.join_waker.with_mut(|slot| unsafe { (*slot).take() });
+                    drop_quietly(waker);
+                }
                 seen = header.state.load();
-                continue;
-            }
-            match header.state.drop_join(seen) {
-                Ok(()) => return,
-                Err(actual) => seen = actual,
             }
         }
     }

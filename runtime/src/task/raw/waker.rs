@@ -1,6 +1,6 @@
 //! Wakers: a reference to a task each, without an `Arc`, and without an atomic on the owner thread.
 
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
 use super::{Header, Incoming, Phase, Runnable, current, release};
@@ -33,6 +33,13 @@ pub(super) unsafe fn waker(task: NonNull<Header>) -> Waker {
     unsafe { Waker::new(task.as_ptr().cast_const().cast(), &WAKER) }
 }
 
+/// The task that a waker wakes, if it is one of ours, of whatever executor.
+#[inline]
+pub(super) fn task_behind(waker: &Waker) -> Option<NonNull<Header>> {
+    // SAFETY: a waker with this table was made by `waker`.
+    ptr::eq(waker.vtable(), &WAKER).then(|| unsafe { task_of(waker.data()) })
+}
+
 /// # Safety
 /// `data` came from [`waker`].
 unsafe fn task_of(data: *const ()) -> NonNull<Header> {
@@ -41,7 +48,7 @@ unsafe fn task_of(data: *const ()) -> NonNull<Header> {
 }
 
 #[inline]
-fn wake(task: NonNull<Header>) {
+pub(super) fn wake(task: NonNull<Header>) {
     // SAFETY: the caller has a reference.
     let header = unsafe { task.as_ref() };
     current::with_owner(header.owner, |local| match local {
@@ -80,7 +87,7 @@ pub(super) fn wake_remote(task: NonNull<Header>, bits: usize) {
 }
 
 #[inline]
-fn clone_ref(task: NonNull<Header>) {
+pub(super) fn clone_ref(task: NonNull<Header>) {
     // SAFETY: the caller has a reference.
     let header = unsafe { task.as_ref() };
     if current::is_owner(header.owner) && header.phase.get() != Phase::Done {
@@ -91,7 +98,7 @@ fn clone_ref(task: NonNull<Header>) {
 }
 
 #[inline]
-fn drop_ref(task: NonNull<Header>) {
+pub(super) fn drop_ref(task: NonNull<Header>) {
     // SAFETY: the caller's reference, which this drops.
     let header = unsafe { task.as_ref() };
     if current::is_owner(header.owner) && header.phase.get() != Phase::Done {
