@@ -22,7 +22,7 @@ spec! {
     alone async a_receive_and_a_send_allocate_nothing;
     alone async a_receive_of_a_chunk_allocates_nothing;
     alone async a_receive_with_a_deadline_allocates_nothing;
-    alone async a_stream_of_chunks_allocates_nothing on kernel, plain;
+    alone async a_stream_of_chunks_allocates_nothing;
     alone async a_message_allocates_nothing;
     alone async a_udp_socket_allocates_nothing;
     alone async an_accept_and_a_connect_allocate_nothing;

@@ -19,7 +19,7 @@ const POLL_FIRST: u16 = 1;
 
 /// Receives into a buffer of the driver's pool, which the kernel picks when data arrives: one that waits holds none.
 ///
-/// Linux 5.19. Without that, on the ring in user space, or switched off
+/// Linux 5.19, and the ring in user space. Without that, or switched off
 /// ([`Setup::provided_buffers`](crate::Setup::provided_buffers)), it holds a buffer of the same pool while it waits.
 ///
 /// Receives on one socket follow one another; what a dropped one brings is kept for the next, of whichever kind.

@@ -19,8 +19,8 @@ use crate::kept::Kept;
 /// It ends, and is to be asked anew, as the kernel ends it: when there is no buffer left to pick (`ENOBUFS`: receive once by
 /// [`RecvChunk`](super::RecvChunk) then), or when 64 chunks wait to be taken (`ECANCELED`).
 ///
-/// Linux 6.0. `Unsupported` on the ring in user space, and where the kernel's ring has no buffers to pick from;
-/// `InvalidInput` from older kernels.
+/// Linux 6.0, and the ring in user space. `Unsupported` where the ring has no buffers to pick from; `InvalidInput` from
+/// older kernels.
 #[derive(Debug, Default)]
 pub struct RecvMulti {
     pool: Option<Rc<Pool>>,

@@ -295,16 +295,15 @@ impl Ring {
         match self {
             // SAFETY: the caller's.
             Ring::Kernel(ring) => unsafe { ring.register_buffers(memory, entries, group) },
-            Ring::Poll(_) | Ring::Closed => Err(io::ErrorKind::Unsupported.into()),
+            // SAFETY: the caller's.
+            Ring::Poll(ring) => unsafe { ring.register_buffers(memory, entries, group) },
+            Ring::Closed => Err(io::ErrorKind::NotConnected.into()),
         }
     }
 
     /// Ends that registration.
     pub(crate) fn unregister_buffers(&mut self, group: u16) -> io::Result<()> {
-        match self {
-            Ring::Kernel(ring) => ring.unregister_buffers(group),
-            Ring::Poll(_) | Ring::Closed => Ok(()),
-        }
+        on_ring!(self, ring => ring.unregister_buffers(group), else Ok(()))
     }
 
     /// Has the ring know `len` bytes from `ptr` on, and tells by which index.

@@ -264,7 +264,6 @@ fn recv_multi() -> Case<Pair, Next<op::RecvMulti>> {
         .fails(libc::ENOTSOCK, no_socket)
         // The queue of the completions of an operation that has several.
         .allocates()
-        .kernel_only()
 }
 
 fn recv_exact() -> Case<Pair, Op<op::RecvExact<Canary>>> {

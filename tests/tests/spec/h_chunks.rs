@@ -14,14 +14,14 @@ use runtime::net::UnixStream;
 spec! {
     h1_more_messages_than_buffers_lose_nothing;
     h1_without_a_single_buffer_receives_take_memory_of_their_own;
-    h1_a_receive_that_finds_no_buffer_does_not_spin on kernel, plain, tiny;
+    h1_a_receive_that_finds_no_buffer_does_not_spin;
     h1_a_multishot_receive_goes_on_without_buffers;
-    async h1_a_stream_that_nobody_reads_pauses on kernel, plain, tiny;
+    async h1_a_stream_that_nobody_reads_pauses;
     async h2_a_chunk_is_held_across_awaits_and_dropped_by_another_task;
     h2_a_chunk_outlives_its_runtime;
     alone h2_a_forgotten_chunk_is_leaked_and_never_written_to;
     async h2_a_chunk_is_sent_on_as_it_is;
-    alone async h3_idle_connections_hold_no_buffers on kernel, plain, tiny;
+    alone async h3_idle_connections_hold_no_buffers;
     async h3_the_buffers_that_came_back_last_are_lent_first;
     h3_what_is_switched_off_gives_the_same;
     async a_dropped_receive_leaves_its_bytes_to_the_next_of_either_kind;
@@ -30,7 +30,7 @@ spec! {
     async the_end_of_a_stream_is_an_empty_chunk_and_no_chunk;
     async closing_ends_a_multishot_receive;
     async a_read_timeout_limits_each_chunk;
-    alone async one_submission_receives_many_chunks on kernel, plain, tiny;
+    alone async one_submission_receives_many_chunks;
 }
 
 fn pair() -> (UnixStream, UnixStream) {

@@ -19,9 +19,17 @@
 //!   what a pipe takes at once.
 //! * `MSG_WAITALL` joins packets of a `SOCK_SEQPACKET` socket, too.
 //! * Each wrong member of a chain is told its own error.
+//! * A futex wait that is cancelled, or whose deadline passes, does not break its chain.
+//!
+//! * A multishot receive that found the socket empty waits, whether a buffer is left or not; only at first sight, and when
+//!   something arrives, it is told that there is none.
 //!
 //! Left as it is:
 //!
+//! * Of receives alone buffers are picked here, not of reads; none with `MSG_WAITALL`, no bundles. `SOCK_NONEMPTY` is not told.
+//! * A timeout that counts ends early there when others pass meanwhile: the sum it looks at goes back for a moment, below 0.
+//! * A multishot receive of a `SOCK_SEQPACKET` socket that took the last buffer is `ENOBUFS` at once there; here it waits.
+//! * There are no tables of descriptors or buffers here: `EBADF` where an entry names a place in one.
 //! * Closing a descriptor while something is in flight on it: the kernel's request holds the file and goes on, here it
 //!   waits for the number until it is cancelled. Above the waist a close waits for what is in flight.
 //! * A close that is followed by a read without waiting in the same chain: there the file is open until the system call
@@ -30,6 +38,9 @@
 //! * A deadline that passes while its operation is on the way to a worker answers `ENOENT` there, here `ETIME`.
 //! * A packet that is cut by a receive with `MSG_WAITALL` breaks the chain there, and not here.
 //! * A cancel by descriptor finds requests by the number here, by the file there, so also through a copy.
+//! * A cancel by number, or a deadline, that ends a futex wait answers 1 there, 0 and `ETIME` here; a cancel of all counts
+//!   all these waits as one there.
+//! * A futex wait that was cancelled may still be woken here until its thread has run; then it was not cancelled.
 //! * What waits on one of the kernel's workers (a splice of nothing) hears a cancel as `EINTR`, and no deadline.
 
 mod cases;
@@ -39,11 +50,11 @@ mod world;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use io_uring::{opcode, squeue, types};
+use io_uring::{cqueue, opcode, squeue, types};
 use proptest::test_runner::{Config, TestRunner};
 
-use self::program::{Link, Member, Strand, What, program};
-use self::world::World;
+use self::program::{Link, Member, Place, Strand, What, program};
+use self::world::{World, target};
 use super::{Completion, DriverKind, Ring, Setup, Sqe, Wait};
 
 /// How long a ring may take over something that can go on.
@@ -73,6 +84,14 @@ struct Run<'a> {
     /// Multishot polls that have spoken.
     told: Vec<u64>,
     members: BTreeMap<u64, (usize, What)>,
+    /// By the number of what ends or hastens another: the other's.
+    targets: BTreeMap<u64, u64>,
+    /// Those that are to end, as somebody was told.
+    ending: Vec<u64>,
+    /// In each strand: those who were woken and have not said so.
+    owed: Vec<i32>,
+    /// The buffers that were picked, by the entry's number.
+    picked: BTreeMap<u64, Vec<u16>>,
     next: u64,
 }
 
@@ -82,6 +101,7 @@ struct Outcome {
     answers: BTreeMap<u64, Vec<(i32, bool)>>,
     early: Vec<u64>,
     remains: Vec<Vec<Vec<u8>>>,
+    picked: BTreeMap<u64, Vec<u16>>,
 }
 
 impl Run<'_> {
@@ -90,11 +110,17 @@ impl Run<'_> {
             driver: kind,
             ..Setup::default()
         };
-        let (ring, _) = Ring::new(&setup).unwrap();
+        let (mut ring, _) = Ring::new(&setup).unwrap();
+        let worlds = (0..).zip(strands);
+        let worlds = worlds.map(|(at, strand)| World::new(strand.place, at, &mut ring));
         Run {
+            worlds: worlds.collect(),
+            targets: BTreeMap::new(),
+            ending: Vec::new(),
+            owed: vec![0; strands.len()],
+            picked: BTreeMap::new(),
             ring,
             strands,
-            worlds: strands.iter().map(|s| World::new(s.place)).collect(),
             chains: Vec::new(),
             numbers: vec![Vec::new(); strands.len()],
             answers: BTreeMap::new(),
@@ -152,6 +178,10 @@ impl Run<'_> {
         for (at, member) in chain.iter().enumerate() {
             let number = self.next;
             self.next += 1;
+            if let Some(back) = member.what.target() {
+                let target = target(&self.numbers[strand], back);
+                self.targets.insert(number, target);
+            }
             let world = &mut self.worlds[strand];
             let mut entry = world.entry(member, number, &self.numbers[strand]);
             let link = match member.link {
@@ -198,6 +228,7 @@ impl Run<'_> {
     fn hear(&mut self, completion: Completion) {
         let number = completion.user_data;
         let (mut result, last) = (completion.result, !completion.more());
+        result = self.as_elsewhere(number, result);
         if let Some(&(strand, what)) = self.members.get(&number) {
             let world = &mut self.worlds[strand];
             match what {
@@ -207,8 +238,14 @@ impl Run<'_> {
                     result = 0;
                 }
                 What::Poll | What::PollMany if result >= 0 => result = 1,
+                What::WakeWord { .. } if result > 0 => self.owed[strand] += result,
+                What::WaitWord { .. } if result == 0 => self.owed[strand] -= 1,
                 _ => {}
             }
+            let target = self.targets.get(&number).filter(|_| result == 0);
+            self.ending.extend(target);
+            let picked = cqueue::buffer_select(completion.flags);
+            self.picked.entry(number).or_default().extend(picked);
             if what == What::PollMany && result >= 0 && !last {
                 if self.told.contains(&number) {
                     return;
@@ -223,6 +260,25 @@ impl Run<'_> {
         }
     }
 
+    /// Of the waits at words that it has ended the kernel's ring tells how many, where others' answers are 0 and `ETIME`.
+    fn as_elsewhere(&self, number: u64, result: i32) -> i32 {
+        let waits = |number: u64| {
+            let member = self.members.get(&number);
+            member.is_some_and(|(_, what)| matches!(what, What::WaitWord { .. }))
+        };
+        match result {
+            1 if number & LIMIT != 0 && waits(number & !LIMIT) => -libc::ETIME,
+            1 if self
+                .targets
+                .get(&number)
+                .is_some_and(|target| waits(*target)) =>
+            {
+                0
+            }
+            result => result,
+        }
+    }
+
     fn can_go_on(&self, staged: &Staged) -> bool {
         let limits = staged.members.iter().any(|(number, member)| {
             let over = self.is_over(*number);
@@ -230,7 +286,11 @@ impl Run<'_> {
         });
         let front = self.front(staged).is_some_and(|(number, member)| {
             let told = self.told.contains(number);
-            self.worlds[staged.strand].can_go_on(member, told)
+            let awaited =
+                self.ending.contains(number) || self.worlds[staged.strand].can_go_on(member, told);
+            // Its deadline has told already.
+            let passed = self.answers.get(&(number | LIMIT));
+            awaited || passed.is_some_and(|told| told[0] == (-libc::ETIME, true))
         });
         limits || front || self.breaks(staged)
     }
@@ -257,7 +317,10 @@ impl Run<'_> {
         self.enter(SHORTLY);
         let mut quiet = 0;
         while quiet < 3 {
-            let stuck = self.chains.iter().find(|staged| self.can_go_on(staged));
+            let stuck = self
+                .chains
+                .iter()
+                .find(|staged| self.can_go_on(staged) || self.owed[staged.strand] > 0);
             assert!(
                 began.elapsed() < PATIENCE,
                 "it does not go on: {:?}\nanswers: {:?}",
@@ -300,6 +363,7 @@ impl Run<'_> {
             early,
             remains: self.worlds.iter().map(World::remains).collect(),
             answers: self.answers,
+            picked: self.picked,
         }
     }
 
@@ -325,7 +389,12 @@ impl Run<'_> {
             self.enter(SHORTLY);
         }
         // The first is the one that counts.
-        self.answers.retain(|number, _| *number <= THE_END);
+        let words = self
+            .strands
+            .iter()
+            .any(|strand| strand.place == Place::Word);
+        let end = THE_END + u64::from(!words);
+        self.answers.retain(|number, _| *number < end);
     }
 }
 
@@ -356,6 +425,7 @@ fn compare(strands: &[Strand]) {
         kernel.early, poll.early,
         "deadlines told before what they ended"
     );
+    assert_eq!(kernel.picked, poll.picked, "buffers picked");
     assert_eq!(kernel.remains, poll.remains, "memory and descriptors");
 }
 

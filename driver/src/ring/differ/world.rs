@@ -3,10 +3,14 @@
 use std::io::Write;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::atomic::Ordering::Release;
+use std::sync::atomic::{AtomicU16, AtomicU32};
 
 use io_uring::{opcode, squeue, types};
 
+use super::LIMIT;
 use super::program::{Member, Place, What};
+use crate::ring::Ring;
 use crate::ring::poll::watch::poll_now;
 
 pub(super) const ROOM: usize = 8192;
@@ -19,6 +23,17 @@ struct Memory {
     time: types::Timespec,
 }
 
+/// Buffers to pick, and their ring.
+#[repr(align(4096))]
+struct Buffers {
+    ring: [u8; 4096],
+    bytes: [[u8; 16]; PICKS as usize],
+    tail: u16,
+}
+
+/// As many are there to be picked in all.
+const PICKS: u16 = 8;
+
 pub(super) struct World {
     place: Place,
     reader: OwnedFd,
@@ -28,6 +43,24 @@ pub(super) struct World {
     clients: Vec<UnixStream>,
     address: Option<tempfile::TempDir>,
     memory: Vec<Box<Memory>>,
+    group: u16,
+    buffers: Box<Buffers>,
+    word: Box<AtomicU32>,
+}
+
+/// Of the numbers `before`, the one so many back.
+pub(super) fn target(before: &[u64], back: u8) -> u64 {
+    let target = before.iter().rev().nth(usize::from(back) - 1);
+    // Less the bit that a deadline's number has.
+    target.copied().unwrap_or(!LIMIT)
+}
+
+/// `FUTEX_BITSET_MATCH_ANY`.
+const ANYBODY: u64 = 0xffff_ffff;
+
+/// Words of 32 bits, and who meets there.
+fn scope(shared: bool) -> u32 {
+    if shared { 2 } else { 2 | 128 }
 }
 
 fn pipe() -> (OwnedFd, OwnedFd) {
@@ -43,10 +76,10 @@ fn fill(writer: &OwnedFd) {
 }
 
 impl World {
-    pub(super) fn new(place: Place) -> World {
+    pub(super) fn new(place: Place, group: u16, ring: &mut Ring) -> World {
         let mut address = None;
         let (reader, writer) = match place {
-            Place::Pipe | Place::FullPipe => pipe(),
+            Place::Pipe | Place::FullPipe | Place::Clock | Place::Counter | Place::Word => pipe(),
             Place::Stream => {
                 let (one, other) = UnixStream::pair().unwrap();
                 (one.into(), other.into())
@@ -72,7 +105,17 @@ impl World {
         if place == Place::FullPipe {
             fill(&writer);
         }
-        World {
+        let mut buffers = Box::new(Buffers {
+            ring: [0; 4096],
+            bytes: [[0; 16]; PICKS as usize],
+            tail: 0,
+        });
+        if place.picks() {
+            let at = buffers.ring.as_mut_ptr() as u64;
+            // SAFETY: the memory is the world's, which is there until all that is in flight has ended.
+            unsafe { ring.register_buffers(at, PICKS, group) }.unwrap();
+        }
+        let mut world = World {
             place,
             reader,
             writer: Some(writer),
@@ -80,7 +123,30 @@ impl World {
             clients: Vec::new(),
             address,
             memory: Vec::new(),
+            group,
+            buffers,
+            word: Box::default(),
+        };
+        world.provide(3);
+        world
+    }
+
+    /// Puts more buffers where they are picked.
+    pub(super) fn provide(&mut self, count: u16) {
+        let buffers = &mut *self.buffers;
+        let entries = buffers.ring.as_mut_ptr().cast::<types::BufRingEntry>();
+        for number in buffers.tail..PICKS.min(buffers.tail + count) {
+            // SAFETY: within the memory; nobody looks there before the tail says so.
+            let entry = unsafe { &mut *entries.add(number.into()) };
+            let bytes = &mut buffers.bytes[usize::from(number)];
+            entry.set_addr(bytes.as_mut_ptr() as u64);
+            entry.set_len(bytes.len() as u32);
+            entry.set_bid(number);
+            buffers.tail = number + 1;
         }
+        // SAFETY: the tail is in the first entry, and aligned.
+        let tail = unsafe { AtomicU16::from_ptr(types::BufRingEntry::tail(entries).cast_mut()) };
+        tail.store(buffers.tail, Release);
     }
 
     pub(super) fn connect(&mut self) {
@@ -118,8 +184,9 @@ impl World {
                 }
             }
         };
+        let picked = self.buffers.bytes.iter().map(|bytes| bytes.to_vec());
         let memory = self.memory.iter().map(|memory| memory.bytes.to_vec());
-        let mut all: Vec<Vec<u8>> = memory.collect();
+        let mut all: Vec<Vec<u8>> = memory.chain(picked).collect();
         let mut left = Vec::new();
         if self.place == Place::File {
             let mut bytes = [0; 70_000];
@@ -260,9 +327,42 @@ impl World {
                 };
                 opcode::Timeout::new(self.time(soon)).flags(flags).build()
             }
-            What::Cancel(back) => {
-                let target = before.iter().rev().nth(usize::from(back) - 1);
-                opcode::AsyncCancel::new(target.copied().unwrap_or(u64::MAX)).build()
+            What::Cancel(back) => opcode::AsyncCancel::new(target(before, back)).build(),
+            What::Remove(back) => opcode::TimeoutRemove::new(target(before, back)).build(),
+            What::Update { back, soon, limit } => {
+                let (target, time) = (target(before, back), self.time(soon));
+                if limit {
+                    let flags = types::TimeoutFlags::LINK_TIMEOUT_UPDATE;
+                    let update = opcode::TimeoutUpdate::new(target | LIMIT, time);
+                    update.flags(flags).build()
+                } else {
+                    opcode::TimeoutUpdate::new(target, time).build()
+                }
+            }
+            What::Count(count) => {
+                let timeout = opcode::Timeout::new(self.time(false));
+                timeout.count(count.into()).build()
+            }
+            What::Repeat(times) => {
+                let timeout = opcode::Timeout::new(self.time(true)).count(times.into());
+                timeout.flags(types::TimeoutFlags::MULTISHOT).build()
+            }
+            What::Pick(len) => opcode::Recv::new(reader, std::ptr::null_mut(), len.into())
+                .buf_group(self.group)
+                .build()
+                .flags(squeue::Flags::BUFFER_SELECT),
+            What::PickMany => opcode::RecvMulti::new(reader, self.group).build(),
+            What::Provide => {
+                self.provide(2);
+                opcode::Nop::new().build()
+            }
+            What::WaitWord { expected, shared } => {
+                let (word, value) = (self.word.as_ptr(), u64::from(!expected));
+                opcode::FutexWait::new(word, value, ANYBODY, scope(shared)).build()
+            }
+            What::WakeWord { count, shared } => {
+                let (word, count) = (self.word.as_ptr(), count.into());
+                opcode::FutexWake::new(word, count, ANYBODY, scope(shared)).build()
             }
             What::CancelReader => {
                 let all = types::CancelBuilder::fd(reader).all();
@@ -283,6 +383,9 @@ impl World {
             What::PollMany => !told && ready(reader, libc::POLLIN),
             What::Read(_) | What::Readv(_) | What::ReadAll(_) => ready(reader, libc::POLLIN),
             What::Poll | What::Accept | What::AcceptMany => ready(reader, libc::POLLIN),
+            What::Pick(_) | What::PickMany => ready(reader, libc::POLLIN),
+            // Told of by who wakes, or cancels.
+            What::Count(_) | What::WaitWord { expected: true, .. } => false,
             What::Write(_) | What::Writev(_) => self
                 .writer
                 .as_ref()

@@ -106,6 +106,7 @@ impl PollRing {
     pub(super) fn attempt(&mut self, key: Key) {
         match carry::carry(self, key) {
             Outcome::Done(result) => self.finish(key, result),
+            Outcome::Picked(result, flags) => self.finish_with(key, result, flags),
             Outcome::Wait(fd, events) => self.wait_for(key, fd, events),
             Outcome::Watch(fd, events) => self.watch_for(key, fd, events),
             Outcome::Work(work) => {
@@ -128,15 +129,19 @@ impl PollRing {
     }
 
     /// One of several completions.
-    pub(super) fn tell(&mut self, key: Key, result: i32) {
+    pub(super) fn tell(&mut self, key: Key, result: i32, flags: u32) {
         if let Some(request) = self.requests.find(key) {
             let entry = request.entry;
-            self.post(&entry, result, CQE_MORE);
+            self.post(&entry, result, flags | CQE_MORE);
         }
     }
 
     /// The last completion of a request. Its chain goes on, or ends.
     pub(super) fn finish(&mut self, key: Key, result: i32) {
+        self.finish_with(key, result, 0);
+    }
+
+    fn finish_with(&mut self, key: Key, result: i32, flags: u32) {
         let Some(request) = self.requests.remove(key) else {
             return;
         };
@@ -149,7 +154,7 @@ impl PollRing {
         }
         let fails = carry::fails(&request.entry, result);
         if fails || !request.entry.skips_success() {
-            self.post(&request.entry, result, 0);
+            self.post(&request.entry, result, flags);
         }
         if let Some(limit) = request.limit {
             self.drop_limit(limit);

@@ -19,6 +19,7 @@ pub(super) struct Entry {
     /// The flags of the system call.
     pub(super) op_flags: u32,
     pub(super) user_data: u64,
+    /// Also the number of a ring of buffers.
     pub(super) buf_index: u16,
     pub(super) personality: u16,
     /// Also the slot of a direct descriptor.
@@ -59,6 +60,16 @@ impl Entry {
     /// Whether its success is not told.
     pub(super) fn skips_success(&self) -> bool {
         self.has(squeue::Flags::SKIP_SUCCESS)
+    }
+
+    /// Whether a buffer is to be picked for it.
+    pub(super) fn selects(&self) -> bool {
+        self.has(squeue::Flags::BUFFER_SELECT)
+    }
+
+    /// Whether its descriptor is a place in a table.
+    pub(super) fn is_fixed(&self) -> bool {
+        self.has(squeue::Flags::FIXED_FILE)
     }
 
     pub(super) fn ptr<T>(&self) -> *mut T {

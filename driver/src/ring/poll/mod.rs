@@ -18,6 +18,7 @@
 //! Nothing here is shared between threads but the workers' mailbox and the messages of other rings ([`messages`]).
 
 mod alarm;
+mod buffers;
 mod cancel;
 mod carry;
 mod chain;
@@ -37,6 +38,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use self::alarm::Alarm;
+use self::buffers::Groups;
 use self::entry::Entry;
 use self::futex::Futexes;
 use self::messages::Messages;
@@ -68,6 +70,7 @@ pub(crate) struct PollRing {
     alarm: Option<Alarm>,
     workers: Workers,
     futexes: Futexes,
+    groups: Groups,
     messages: Messages,
     completions: VecDeque<Completion>,
     /// Completions there ever were, but for those of timeouts that passed; and how many when those were taken over that
@@ -107,6 +110,7 @@ impl PollRing {
             starts: VecDeque::new(),
             workers: Workers::new(&messages),
             futexes: Futexes::new(&messages),
+            groups: Groups::default(),
             watch,
             alarm,
             timers: Timers::default(),
@@ -184,6 +188,24 @@ impl PollRing {
 
     pub(crate) fn looked_away(&self) -> bool {
         self.looked_away
+    }
+
+    /// # Safety
+    ///
+    /// As for [`Ring::register_buffers`](super::Ring::register_buffers).
+    pub(crate) unsafe fn register_buffers(
+        &mut self,
+        memory: u64,
+        entries: u16,
+        group: u16,
+    ) -> io::Result<()> {
+        // SAFETY: the caller's.
+        unsafe { self.groups.register(memory, entries, group) }
+    }
+
+    /// Ends what [`register_buffers`](PollRing::register_buffers) began.
+    pub(crate) fn unregister_buffers(&mut self, group: u16) -> io::Result<()> {
+        self.groups.unregister(group)
     }
 
     pub(in crate::ring) fn support(&self) -> &Support {

@@ -34,6 +34,8 @@ use crate::ring::Completion;
 pub(super) enum Outcome {
     /// It is done, with this result.
     Done(i32),
+    /// It is done, by the buffer that these flags tell of.
+    Picked(i32, u32),
     /// To be tried again when the descriptor is ready for one of these (`POLL*`).
     Wait(RawFd, u32),
     /// To be told each time the descriptor becomes ready for one of these.
@@ -141,7 +143,11 @@ pub(super) fn works_on_fd(entry: &Entry) -> bool {
 /// Takes over what an entry points at only until it is submitted, and finds what is wrong with it before anything of its
 /// chain has begun.
 pub(super) fn prepare(entry: &mut Entry) -> Result<(), i32> {
+    if entry.selects() && entry.opcode != op::Recv::CODE {
+        return Err(-libc::EOPNOTSUPP);
+    }
     match entry.opcode {
+        op::Recv::CODE => socket::prepare_recv(entry),
         op::Timeout::CODE | op::LinkTimeout::CODE => wait::prepare(entry),
         op::TimeoutRemove::CODE => wait::prepare_removal(entry),
         op::FutexWait::CODE | op::FutexWake::CODE => wait::prepare_futex(entry),
@@ -156,10 +162,15 @@ pub(super) fn carry(ring: &mut PollRing, key: Key) -> Outcome {
         return Outcome::Gone;
     };
     let entry = request.entry;
+    if entry.is_fixed() && works_on_fd(&entry) {
+        // There are no tables here.
+        return Outcome::Done(-libc::EBADF);
+    }
     match entry.opcode {
         op::Nop::CODE => Outcome::Done(0),
         op::Read::CODE | op::Readv::CODE => rw::read(&entry),
         op::Write::CODE | op::Writev::CODE => rw::write(&entry),
+        op::Recv::CODE if entry.selects() => socket::recv_picked(ring, key, &entry),
         op::Recv::CODE => {
             if socket::is_plain(&entry) && ring.watch.is_drained(entry.fd, entry.identity) {
                 return Outcome::Wait(entry.fd, IN);
@@ -242,7 +253,13 @@ fn uninterrupted(mut call: impl FnMut() -> libc::c_long) -> i32 {
 /// Whether a chain breaks behind `entry`: it failed, or moved less than it was asked to.
 pub(super) fn fails(entry: &Entry, result: i32) -> bool {
     if result < 0 {
-        return !(entry.opcode == op::Timeout::CODE && wait::success_is_etime(entry, result));
+        let goes_on = match entry.opcode {
+            op::Timeout::CODE => wait::success_is_etime(entry, result),
+            // It is a failure, but not one to the kernel's chains.
+            op::FutexWait::CODE => result == -libc::ECANCELED,
+            _ => false,
+        };
+        return !goes_on;
     }
     let moved = u64::from(result.cast_unsigned());
     match entry.opcode {

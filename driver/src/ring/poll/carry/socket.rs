@@ -17,6 +17,13 @@ use super::rw::is_nonblocking;
 use super::{IN, OUT, Outcome, answer, uninterrupted};
 
 const ACCEPT_MULTISHOT: u16 = 1;
+/// Waits for data before it looks for a buffer.
+const POLL_FIRST: u16 = 1;
+const RECV_MULTISHOT: u16 = 1 << 1;
+/// A buffer was picked: its number is in the upper half.
+const CQE_BUFFER: u32 = 1;
+/// How many buffers one look fills for one request, so that others get their turn; as the kernel has it.
+const RECEIVES: usize = 32;
 /// How many connections one look accepts, so that others get their turn.
 const ACCEPTS: usize = 64;
 /// How soon a full backlog of a Unix listener is tried again: it tells nobody when it has room.
@@ -159,6 +166,63 @@ fn in_parts(
     }
 }
 
+/// What is wrong with a receive before it has begun.
+pub(super) fn prepare_recv(entry: &Entry) -> Result<(), i32> {
+    let many = entry.ioprio & RECV_MULTISHOT != 0;
+    // Bundles there are none; who picks has to say how much, who asks for all has to bring the room.
+    let unknown = entry.ioprio & !(POLL_FIRST | RECV_MULTISHOT) != 0;
+    if unknown || (many && !entry.selects()) || (entry.selects() && wants_all(entry)) {
+        return Err(-libc::EINVAL);
+    }
+    Ok(())
+}
+
+/// Receives into buffers that are picked when there is something to receive: one, or one after another.
+pub(super) fn recv_picked(ring: &mut PollRing, key: Key, entry: &Entry) -> Outcome {
+    let (fd, many) = (entry.fd, entry.ioprio & RECV_MULTISHOT != 0);
+    // From now on it has looked once.
+    if let Some(request) = ring.requests.find(key) {
+        request.entry.ioprio |= POLL_FIRST;
+    }
+    for at in 0..RECEIVES {
+        let Some(buffer) = ring.groups.first(entry.buf_index) else {
+            // At first sight that is told also where nothing has arrived.
+            let looked = at > 0 || entry.ioprio & POLL_FIRST != 0;
+            if looked && poll_now(fd, IN) == 0 {
+                return Outcome::Wait(fd, IN);
+            }
+            return Outcome::Done(-libc::ENOBUFS);
+        };
+        let room = match entry.len {
+            0 => buffer.len,
+            len => len.min(buffer.len),
+        };
+        let into = Entry {
+            addr: buffer.address,
+            len: room,
+            ..*entry
+        };
+        if is_plain(&into) && ring.watch.is_drained(fd, entry.identity) {
+            return Outcome::Wait(fd, IN);
+        }
+        let outcome = recv(&into, &mut 0);
+        let received = match outcome {
+            Outcome::Done(received @ 1..) => received,
+            other => return other,
+        };
+        if is_short(&into, &outcome) {
+            ring.watch.drained(fd, entry.identity);
+        }
+        ring.groups.take(entry.buf_index);
+        let flags = CQE_BUFFER | u32::from(buffer.number) << 16;
+        if !many {
+            return Outcome::Picked(received, flags);
+        }
+        ring.tell(key, received, flags);
+    }
+    Outcome::Sleep(Instant::now())
+}
+
 /// Whether what a socket carries is never joined. Packets in sequence are, as the kernel's ring has it.
 fn is_message(fd: RawFd) -> bool {
     let kind = option(fd, libc::SO_TYPE);
@@ -233,7 +297,7 @@ pub(super) fn accept_many(ring: &mut PollRing, key: Key, entry: &Entry) -> Outco
         match accept_now(entry) {
             errno if errno == -libc::EAGAIN => break,
             errno if errno < 0 => return Outcome::Done(errno),
-            socket => ring.tell(key, socket),
+            socket => ring.tell(key, socket, 0),
         }
     }
     Outcome::Wait(entry.fd, IN)

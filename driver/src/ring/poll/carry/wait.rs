@@ -160,7 +160,7 @@ impl PollRing {
         }
         entry.off = entry.off.saturating_sub(1);
         let next = time_of(entry);
-        self.tell(key, -libc::ETIME);
+        self.tell(key, -libc::ETIME, 0);
         let timer = self.timers.arm(next, key);
         self.set_state(key, State::Sleeping(timer));
     }
@@ -263,7 +263,7 @@ impl PollRing {
         };
         let ready = poll_now(request.entry.fd, events);
         if ready != 0 {
-            self.tell(key, ready);
+            self.tell(key, ready, 0);
         }
     }
 }
