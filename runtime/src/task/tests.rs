@@ -326,6 +326,52 @@ fn a_handle_is_awaited_and_aborted_from_another_thread() {
 }
 
 #[test]
+fn whoever_polled_a_handle_last_is_woken_be_it_a_task_or_not() {
+    struct Wakes(AtomicUsize);
+    impl std::task::Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    for foreign_last in [true, false] {
+        let local = local();
+        let shown = Rc::new(RefCell::new(None));
+        let handle = Rc::clone(&shown);
+        let mut joiner = local.spawn(poll_fn(move |cx| {
+            let mut handle = handle.borrow_mut();
+            let handle: &mut JoinHandle<u32> = handle.as_mut().unwrap();
+            Pin::new(handle).poll(cx)
+        }));
+        *shown.borrow_mut() = Some(local.spawn(async { 7 }));
+        let wakes = Arc::new(Wakes(AtomicUsize::new(0)));
+        let by_task = || assert_eq!(local.run_slice(1, None).polled, 1);
+        let by_another = || {
+            let waker = Waker::from(Arc::clone(&wakes));
+            let mut handle = shown.borrow_mut();
+            let handle = Pin::new(handle.as_mut().unwrap());
+            assert!(handle.poll(&mut Context::from_waker(&waker)).is_pending());
+        };
+        local.enter(|| {
+            if foreign_last {
+                by_task();
+                by_another();
+            } else {
+                by_another();
+                by_task();
+            }
+        });
+        run(&local);
+        if foreign_last {
+            assert_eq!(wakes.0.load(Ordering::SeqCst), 1);
+        }
+        assert_eq!(result(&mut joiner).unwrap().unwrap(), 7);
+        drop(shown);
+        assert_eq!(Arc::strong_count(&wakes), 1, "a waker was kept");
+    }
+}
+
+#[test]
 fn an_output_may_be_dropped_on_the_thread_of_its_handle() {
     let local = local();
     let dropped = Arc::default();
