@@ -52,8 +52,7 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
             return Ok(ExitCode::SUCCESS);
         }
         Command::Act(role) => {
-            role.act()?;
-            return Ok(ExitCode::SUCCESS);
+            return Ok(role.play());
         }
         Command::Suite(options) => {
             suite::run(&options)?;

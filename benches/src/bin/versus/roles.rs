@@ -1,8 +1,8 @@
 //! The processes that `versus` starts: servers, loads, and those who work alone. Each is this program, told its part.
 
 use std::error::Error;
-use std::io::{self, Read};
-use std::process::{Child, Command, Stdio};
+use std::io::{self, Read, Write};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use annulet_benches::cores;
@@ -41,8 +41,21 @@ pub(crate) enum Role {
     },
 }
 
+/// With this, and what went wrong, begins what such a process says if it has nothing else to say.
+const FAILED: &str = "failed: ";
+
 impl Role {
-    pub(crate) fn act(self) -> Result<(), Box<dyn Error>> {
+    /// Plays it, and tells whoever started it if that fails.
+    pub(crate) fn play(self) -> ExitCode {
+        let Err(error) = self.act() else {
+            return ExitCode::SUCCESS;
+        };
+        // Nobody listens to a server any more that has started.
+        let _ = writeln!(io::stdout(), "{FAILED}{error}");
+        ExitCode::FAILURE
+    }
+
+    fn act(self) -> Result<(), Box<dyn Error>> {
         // Whoever started this process reads from it, and may be interrupted.
         set_parent_process_death_signal(Some(Signal::KILL))?;
         allow_descriptors()?;
@@ -148,7 +161,7 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// `TimedOut` after `patience`: then it hangs.
+    /// What it says has failed; `TimedOut` after `patience`: then it hangs.
     pub(crate) fn first_line(&mut self, patience: Duration) -> io::Result<String> {
         let deadline = Instant::now() + patience;
         let Some(mut out) = self.0.stdout.take() else {
@@ -170,7 +183,11 @@ impl Process {
             }
         }
         let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        Ok(String::from_utf8_lossy(line).trim().to_owned())
+        let line = String::from_utf8_lossy(line);
+        match line.strip_prefix(FAILED) {
+            Some(failed) => Err(io::Error::other(failed.to_owned())),
+            None => Ok(line.trim().to_owned()),
+        }
     }
 }
 
@@ -205,5 +222,7 @@ mod tests {
         let line = started("printf", "one\\ntwo\\n").first_line(patience);
         assert_eq!(line.unwrap(), "one");
         assert_eq!(started("true", "").first_line(patience).unwrap(), "");
+        let failed = started("printf", "failed: why").first_line(patience);
+        assert_eq!(failed.unwrap_err().to_string(), "why");
     }
 }

@@ -35,8 +35,7 @@ With `--suite quick` it takes three minutes, and compares Annulet with tokio onl
 
 ## At a glance
 
-{summary}
-",
+{summary}",
         date = setting.date,
         machine = setting.machine(),
         versions = results.versions().join(", "),

@@ -34,7 +34,7 @@ use crate::works::Place;
 /// What is left out of what is asked.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Scope {
-    /// Annulet, tokio and the floor, a third of a second each: three minutes.
+    /// Annulet, tokio and the floor, a fifth of a second each: less than three minutes.
     Quick,
     /// All there is, most of a second each: less than half an hour.
     Full,
@@ -59,7 +59,7 @@ pub(crate) struct Options {
 impl Options {
     pub(crate) fn of(scope: Scope) -> Options {
         let (seconds, out) = match scope {
-            Scope::Quick => (0.3, "target/benchmarks"),
+            Scope::Quick => (0.2, "target/benchmarks"),
             Scope::Full => (0.8, "docs/benchmarks"),
         };
         Options {

@@ -175,15 +175,18 @@ impl Results {
             .contenders;
         let figure =
             |column: &Column| Spread::of(column.turns.iter().filter_map(|t| t.figure(view)));
-        let median = |name: &&str| {
-            let column = columns.iter().find(|column| column.name == **name)?;
-            Some((figure(column)?.median, column))
+        let medians = columns
+            .iter()
+            .filter_map(|column| Some((figure(column)?.median, column)));
+        let floor = medians
+            .clone()
+            .filter(|(_, column)| rows::is_floor(&column.name))
+            .min_by(|a, b| view.compare(a.0, b.0));
+        let familiar = || {
+            let mut medians = medians.clone();
+            medians.find(|(_, column)| column.name == rows::FAMILIAR)
         };
-        let better = |a: &(f64, _), b: &(f64, _)| view.compare(a.0, b.0);
-        let floor = rows::FLOORS.iter().filter_map(median).min_by(better);
-        let reference = floor
-            .or_else(|| median(&rows::FAMILIAR))
-            .map(|(_, column)| column);
+        let reference = floor.or_else(familiar).map(|(_, column)| column);
         let mut standings: Vec<Standing<'_>> = columns
             .iter()
             .map(|column| standing(view, column, reference, figure(column)))

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use crate::contenders;
 use crate::options::Scenario;
 use crate::workloads;
 use crate::workloads::{Measure, Workload};
@@ -9,15 +10,18 @@ use crate::workloads::{Measure, Workload};
 /// The one in the spotlight.
 pub(super) const OURS: &str = "annulet";
 
-/// By hand, and so the floor: the best of them is what ratios are to.
-pub(super) const FLOORS: &[&str] = &["ring", "ring-pool", "eventfd"];
+/// By hand over a ring, or of `parts` by another way: the best of them is the floor, what ratios are to.
+pub(super) fn is_floor(name: &str) -> bool {
+    contenders::FLOORS.contains(&name) || name == "eventfd"
+}
+
 /// By hand too, for orientation.
 const BESIDE: &[&str] = &["epoll", "pread"];
 /// What ratios are to where nothing can be done by hand.
 pub(super) const FAMILIAR: &str = "tokio";
 
 /// Who is there for [`Scope::Quick`](super::Scope::Quick).
-pub(super) const QUICK: &[&str] = &[OURS, FAMILIAR, "ring", "pread"];
+pub(super) const QUICK: &[&str] = &[OURS, FAMILIAR, "ring", "ring-pool", "pread"];
 
 /// Who may be asked for parts; whoever has none says so.
 pub(super) const IN_PARTS: &[&str] = &[
@@ -39,7 +43,7 @@ pub(super) fn is_peer(name: &str) -> bool {
 }
 
 pub(super) fn is_by_hand(name: &str) -> bool {
-    FLOORS.contains(&name) || BESIDE.contains(&name)
+    is_floor(name) || BESIDE.contains(&name)
 }
 
 /// A chart of its own, and a chapter.

@@ -216,14 +216,12 @@ fn panel(canvas: &mut Canvas, x: f64, y: f64, ranking: &Ranking<'_>) -> f64 {
 
 /// What the bars are scaled to. One that is far longer than most is cut, or the others could not be told apart.
 fn longest(standings: &[Standing<'_>]) -> f64 {
-    let mut medians: Vec<f64> = standings
-        .iter()
-        .filter_map(|standing| Some(standing.figure?.median))
-        .collect();
+    let figures = standings.iter().filter_map(|standing| standing.figure);
+    let mut medians: Vec<f64> = figures.clone().map(|figure| figure.median).collect();
     medians.sort_by(f64::total_cmp);
     let middle = medians.get(medians.len() / 2).copied().unwrap_or(1.0);
-    let longest = medians.last().copied().unwrap_or(1.0);
-    longest.min(middle * 4.0).max(f64::MIN_POSITIVE)
+    let most = figures.map(|figure| figure.max).fold(0.0, f64::max);
+    most.min(middle * 4.0).max(f64::MIN_POSITIVE)
 }
 
 fn label(standing: &Standing<'_>, ranking: &Ranking<'_>) -> String {
@@ -249,7 +247,7 @@ pub(super) fn class(contender: &str) -> &'static str {
 
 /// Three digits, or all before the point.
 pub(super) fn amount(figure: f64) -> String {
-    if figure >= 1000.0 {
+    if figure >= 999.5 {
         let whole = format!("{figure:.0}");
         let mut grouped = String::new();
         for (index, digit) in whole.chars().enumerate() {
@@ -259,9 +257,9 @@ pub(super) fn amount(figure: f64) -> String {
             grouped.push(digit);
         }
         grouped
-    } else if figure >= 100.0 {
+    } else if figure >= 99.95 {
         format!("{figure:.0}")
-    } else if figure >= 10.0 {
+    } else if figure >= 9.995 {
         format!("{figure:.1}")
     } else {
         format!("{figure:.2}")
@@ -274,8 +272,8 @@ mod tests {
 
     #[test]
     fn amounts_have_three_digits_or_more() {
-        let figures = [0.704, 9.876, 12.34, 234.5, 1234.5, 1_234_567.0];
-        let told = ["0.70", "9.88", "12.3", "234", "1,234", "1,234,567"];
+        let figures = [0.704, 9.876, 9.996, 12.34, 234.4, 999.6, 1_234_567.0];
+        let told = ["0.70", "9.88", "10.0", "12.3", "234", "1,000", "1,234,567"];
         assert_eq!(figures.map(amount), told);
     }
 
