@@ -9,7 +9,6 @@ use crate::Executor;
 
 /// On its ring, with timers, and with the feature `sync` by which other threads wake its tasks.
 #[allow(missing_debug_implementations, reason = "its runtime has none")]
-#[allow(missing_debug_implementations, reason = "its runtime has none")]
 pub struct Monoio(RefCell<monoio::Runtime<TimeDriver<IoUringDriver>>>);
 
 impl Executor for Monoio {
