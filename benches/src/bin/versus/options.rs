@@ -114,6 +114,9 @@ workloads:
     for contender in contenders::ALL {
         text += &format!("    {:<14} {}\n", contender.name, contender.about);
     }
+    if cfg!(not(feature = "peers")) {
+        text += "monoio, compio, glommio and tokio-uring only with `--features peers`\n";
+    }
     text
 }
 
