@@ -15,7 +15,7 @@ use io_uring::types::{BufRingEntry, Fd};
 use io_uring::{SubmissionQueue, Submitter, cqueue, opcode};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
-use rustix::net::{SocketFlags, sockopt};
+use rustix::net::{SendFlags, SocketFlags, send, sockopt};
 
 use super::answers::Answers;
 use super::ring::{NOSIGNAL, ring, stage};
@@ -38,6 +38,11 @@ pub(super) const CONTENDER: Contender = Contender {
 const BUFFERS: u16 = 4096;
 /// Buffers offered at a time: more than one enter takes.
 const OFFERED: u16 = 64;
+
+/// As much as this is sent by a call that does not wait, and by the ring only what the socket does not take: through the
+/// ring it is a third dearer, as the calls that it saves weigh nothing beside so many bytes, and all that was received in one
+/// enter would be sent in the next, when it has left the cache.
+const LARGE: usize = 32 * 1024;
 
 /// `user_data`: an index of a connection above its kind.
 const KINDS: u64 = 2;
@@ -138,6 +143,23 @@ struct Connection {
     over: bool,
 }
 
+impl Connection {
+    fn send_large(&mut self, received: &[u8]) {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        loop {
+            let rest = self.answers.rest(received);
+            if rest.len() < LARGE {
+                return;
+            }
+            match send(&self.socket, rest, flags) {
+                Ok(n) => self.answers.sent(n),
+                // The ring's send waits, or meets the same error.
+                Err(_) => return,
+            }
+        }
+    }
+}
+
 struct Server<'r> {
     submitter: Submitter<'r>,
     queue: SubmissionQueue<'r>,
@@ -218,6 +240,9 @@ impl Server<'_> {
             Ok(n) => connection.answers.sent(n),
             Err(_) => connection.over = true,
         }
+        if let Some(&(id, len)) = connection.received.front() {
+            connection.send_large(self.pool.bytes(id, len));
+        }
         if connection.answers.is_sending() && !connection.over {
             return self.send(index);
         }
@@ -236,7 +261,9 @@ impl Server<'_> {
             return Ok(());
         };
         while let Some(&(id, len)) = connection.received.front() {
-            connection.answers.receive(self.pool.bytes(id, len));
+            let bytes = self.pool.bytes(id, len);
+            connection.answers.receive(bytes);
+            connection.send_large(bytes);
             if connection.answers.is_sending() {
                 connection.sending = true;
                 return self.send(index);
