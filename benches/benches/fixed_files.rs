@@ -39,7 +39,7 @@ struct World {
 /// Reads so many blocks and says what CPU time that has cost.
 type Contender = fn(&World) -> io::Result<Duration>;
 
-const CONTENDERS: [(&str, Contender); 10] = [
+const CONTENDERS: [(&str, Contender); 11] = [
     ("by hand", |world| by_hand(world, false, false)),
     ("by hand, fixed file", |world| by_hand(world, true, false)),
     ("by hand, fixed buffer", |world| by_hand(world, false, true)),
@@ -52,6 +52,7 @@ const CONTENDERS: [(&str, Contender); 10] = [
     ("annulet, fixed buffer", |world| {
         by_arena(world, &Builder::new())
     }),
+    ("annulet, fixed file", by_file),
     ("annulet, buffer not fixed", |world| {
         by_arena(world, &Builder::new().fixed_buffers(false))
     }),
@@ -181,14 +182,29 @@ fn by_pread(world: &World) -> io::Result<Duration> {
 
 fn ours(world: &World, builder: &Builder) -> io::Result<Duration> {
     builder.build()?.block_on(async {
-        by_tasks(world, || Some(AlignedBuf::<BLOCK>::with_capacity(BLOCK))).await
+        let file = open(world).await?;
+        by_tasks(world, file, || {
+            Some(AlignedBuf::<BLOCK>::with_capacity(BLOCK))
+        })
+        .await
     })
 }
 
 fn by_arena(world: &World, builder: &Builder) -> io::Result<Duration> {
     builder.build()?.block_on(async {
         let arena = Arena::new(world.depth, BLOCK);
-        by_tasks(world, || arena.buffer()).await
+        by_tasks(world, open(world).await?, || arena.buffer()).await
+    })
+}
+
+fn by_file(world: &World) -> io::Result<Duration> {
+    runtime::Runtime::new()?.block_on(async {
+        let file = open(world).await?;
+        file.register()?;
+        by_tasks(world, file, || {
+            Some(AlignedBuf::<BLOCK>::with_capacity(BLOCK))
+        })
+        .await
     })
 }
 
@@ -204,9 +220,10 @@ async fn open(world: &World) -> io::Result<runtime::fs::File> {
 /// A task for each that is to be in flight at a time.
 async fn by_tasks<B: IoBufMut>(
     world: &World,
+    file: runtime::fs::File,
     buffer: impl Fn() -> Option<B>,
 ) -> io::Result<Duration> {
-    let file = Rc::new(open(world).await?);
+    let file = Rc::new(file);
     let start = cpu();
     let tasks: Vec<_> = (0..world.depth)
         .zip(std::iter::from_fn(buffer))

@@ -78,6 +78,7 @@ struct Inner {
     chunks: Chunks,
     zero_copy: Option<usize>,
     fixed_buffers: bool,
+    fixed_files: bool,
 }
 
 /// What needs the ring and the slots together.
@@ -135,6 +136,7 @@ impl Driver {
             chunks: Chunks::new(setup),
             zero_copy: setup.zero_copy,
             fixed_buffers: setup.fixed_buffers,
+            fixed_files: setup.fixed_files,
         };
         let driver = Driver {
             inner: Rc::new(inner),

@@ -17,6 +17,8 @@ use crate::fd::FdRef;
 pub(crate) enum Mail {
     /// To cancel everything it has in flight on a descriptor.
     Cancel(FdRef),
+    /// To close a descriptor that its ring knows, and that nothing is in flight on.
+    Close(FdRef),
     /// To have its ring forget a region of memory.
     ForgetRegion(u16),
 }
@@ -95,10 +97,17 @@ impl Remote {
         self.send(Mail::ForgetRegion(index));
     }
 
-    fn send(&self, mail: Mail) {
+    /// Asks the driver to close a descriptor; `false` if it is gone.
+    pub(crate) fn close(&self, fd: FdRef) -> bool {
+        self.send(Mail::Close(fd))
+    }
+
+    /// `false`: the driver is gone.
+    fn send(&self, mail: Mail) -> bool {
         // Held, so that a shutdown empties the box after this, not before.
         let ends = self.ends();
-        if ends.is_some() {
+        let there = ends.is_some();
+        if there {
             let mut mailbox = self
                 .inner
                 .mailbox
@@ -109,6 +118,7 @@ impl Remote {
             drop(ends);
             self.poke();
         }
+        there
     }
 
     pub(crate) fn take_mail(&self) -> Vec<Mail> {
@@ -136,7 +146,11 @@ impl Remote {
             .ends
             .write()
             .unwrap_or_else(PoisonError::into_inner) = None;
-        drop(self.take_mail());
+        for mail in self.take_mail() {
+            if let Mail::Close(fd) = mail {
+                fd.close_without_table();
+            }
+        }
     }
 }
 

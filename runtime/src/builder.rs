@@ -167,6 +167,14 @@ impl Builder {
         self
     }
 
+    /// Lets files be registered with the ring, which [`File::register`](crate::fs::File::register) does. Default: `true`.
+    ///
+    /// Without, registering is refused. For tests and for measuring what it gives.
+    pub fn fixed_files(mut self, fixed: bool) -> Builder {
+        self.setup.fixed_files = fixed;
+        self
+    }
+
     /// Which ring to run on. Default: [`DriverKind::Auto`], the kernel's where it can be had, otherwise the one in user
     /// space; the environment variable `ANNULET_DRIVER` (`auto`, `kernel`, `poll`) decides for programs that leave it at
     /// that.

@@ -1,6 +1,7 @@
-//! What the ring knows beforehand: regions of memory.
+//! What the ring knows beforehand: regions of memory, and files.
 
 use std::io;
+use std::os::fd::RawFd;
 
 use io_uring::opcode;
 
@@ -21,6 +22,19 @@ impl Driver {
         region.known_to(&self.inner.remote, |ptr, len| {
             self.core().ring.register_buffer(ptr, len)
         })
+    }
+
+    /// Has the ring know the file of `fd`, and tells by which row of its table.
+    pub(crate) fn register_file(&self, fd: RawFd) -> io::Result<u32> {
+        if !self.inner.fixed_files || self.is_closed() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        self.core().ring.register_file(fd)
+    }
+
+    /// Has the ring let go of the file in `row`, which no operation names any more.
+    pub(crate) fn forget_file(&self, row: u32) {
+        self.core().ring.unregister_file(row);
     }
 
     /// Has the ring forget a region, which no operation names any more.

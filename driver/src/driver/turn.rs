@@ -328,6 +328,10 @@ impl Driver {
         for mail in self.inner.remote.take_mail() {
             match mail {
                 Mail::Cancel(fd) => self.cancel_fd(&fd),
+                Mail::Close(fd) => {
+                    fd.leave_table_of(self);
+                    self.last_out(&fd);
+                }
                 Mail::ForgetRegion(index) => self.forget_region(index),
             }
         }

@@ -37,7 +37,7 @@ impl Shared {
         }
     }
 
-    fn last_out_here(self: &Arc<Self>) {
+    pub(super) fn last_out_here(self: &Arc<Self>) {
         let mut wakers = Vec::new();
         self.last_out(&mut wakers);
         wakers.into_iter().for_each(Waker::wake);
@@ -57,6 +57,9 @@ impl Shared {
     /// Nothing is in flight and nothing will be: closes the descriptor, through this thread's ring if
     /// there is one. Those who queued for a lane are put into `wakers`, in order.
     pub(crate) fn last_out(self: &Arc<Self>, wakers: &mut Vec<Waker>) {
+        if !self.leave_table() {
+            return;
+        }
         let mut slow = self.slow();
         for lane in [Lane::Read, Lane::Write] {
             if let Some(rare) = &mut slow.rare {
@@ -174,6 +177,7 @@ impl Shared {
                 // The entry has closed the number; it must not be closed again.
                 let _ = owned.into_raw_fd();
             }
+            self.leave_table_late();
             let mut wakers = Vec::new();
             self.closed(error, &mut wakers);
             wakers.into_iter().for_each(Waker::wake);

@@ -81,6 +81,8 @@ pub(crate) struct Shared {
     second_head: AtomicU32,
     /// From so many bytes on sends may go without a copy; [`NEVER`].
     zero_copy: AtomicU32,
+    /// The row of the home driver's table of files that this is in, or `NONE`; see [`super::registered`].
+    pub(super) row: AtomicU32,
     /// Whether a call without waiting is worth it.
     hints: [Hint; Hint::KINDS],
     slow: Mutex<Slow>,
@@ -173,6 +175,7 @@ impl Shared {
             head: AtomicU32::new(NONE),
             second_head: AtomicU32::new(NONE),
             zero_copy: AtomicU32::new(NEVER),
+            row: AtomicU32::new(NONE),
             hints: [const { Hint::new() }; Hint::KINDS],
             slow: Mutex::new(Slow {
                 owned: Some(owned),
@@ -191,6 +194,7 @@ impl Shared {
             head: AtomicU32::new(NONE),
             second_head: AtomicU32::new(NONE),
             zero_copy: AtomicU32::new(NEVER),
+            row: AtomicU32::new(NONE),
             hints: [const { Hint::new() }; Hint::KINDS],
             slow: Mutex::default(),
         }
@@ -203,6 +207,7 @@ impl Shared {
         *self.head.get_mut() = NONE;
         *self.second_head.get_mut() = NONE;
         *self.zero_copy.get_mut() = NEVER;
+        *self.row.get_mut() = NONE;
         self.hints.iter_mut().for_each(Hint::reset);
         let slow = self.slow.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Some(rare) = &mut slow.rare {

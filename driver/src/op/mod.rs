@@ -248,6 +248,10 @@ pub unsafe trait Operation: Sized + 'static {
     #[doc(hidden)]
     const UNTAKEN: usize = usize::MAX;
 
+    /// Whether its file may be named by its row in the ring's table.
+    #[doc(hidden)]
+    const FIXED_FILE: bool = false;
+
     /// The direction of the descriptor it has to itself while in flight.
     #[doc(hidden)]
     fn lane(&self) -> Option<Lane> {

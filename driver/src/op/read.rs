@@ -72,6 +72,7 @@ unsafe impl<B: IoBufMut> Operation for Read<B> {
     type Output = BufResult<usize, B>;
     const OPCODE: u8 = opcode::Read::CODE;
     const NAME: &'static str = "IORING_OP_READ";
+    const FIXED_FILE: bool = true;
 
     fn lane(&self) -> Option<Lane> {
         self.position.lane(Lane::Read)
@@ -290,6 +291,7 @@ unsafe impl<B: IoBufMut> Operation for ReadExact<B> {
     type Output = BufResult<(), B>;
     const OPCODE: u8 = opcode::Read::CODE;
     const NAME: &'static str = "IORING_OP_READ";
+    const FIXED_FILE: bool = true;
     const ROUNDS: bool = true;
 
     fn lane(&self) -> Option<Lane> {

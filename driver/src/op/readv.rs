@@ -96,6 +96,7 @@ unsafe impl<B: IoVectoredBufMut> Operation for Readv<B> {
     type Output = BufResult<usize, B>;
     const OPCODE: u8 = opcode::Readv::CODE;
     const NAME: &'static str = "IORING_OP_READV";
+    const FIXED_FILE: bool = true;
     const SINCE: &'static str = "5.1";
 
     fn lane(&self) -> Option<Lane> {

@@ -125,6 +125,10 @@ impl<T: Operation> Op<T> {
             .filter(|_| !T::TWO)
             .map_or(0, |fd| fd.identity());
         let home = self.fd.as_ref().is_none_or(|fd| driver.is_home_of(fd));
+        let row = match &self.fd {
+            Some(fd) if T::FIXED_FILE && home => fd.row(),
+            _ => None,
+        };
         let on_worker = op.on_worker();
         let second = if T::TWO { op.second() } else { None };
         let second = second.map(|second| (second.fd.clone(), driver.is_home_of(&second.fd)));
@@ -150,6 +154,9 @@ impl<T: Operation> Op<T> {
         let region = unsafe { core.slots.op_mut::<T>(key) }.region();
         if let Some(index) = region.and_then(|region| region.index_on(driver.id())) {
             sqe = sqe.in_region(index);
+        }
+        if let Some(row) = row {
+            sqe = sqe.in_table(row);
         }
         if self.deadline.is_none() && link.is_none() {
             driver.stage_one(&mut core, sqe);

@@ -65,6 +65,7 @@ unsafe impl<B: IoBuf> Operation for Write<B> {
     type Output = BufResult<usize, B>;
     const OPCODE: u8 = opcode::Write::CODE;
     const NAME: &'static str = "IORING_OP_WRITE";
+    const FIXED_FILE: bool = true;
 
     fn lane(&self) -> Option<Lane> {
         self.position.lane(Lane::Write)
@@ -227,6 +228,7 @@ unsafe impl<B: IoBuf> Operation for WriteAll<B> {
     type Output = BufResult<(), B>;
     const OPCODE: u8 = opcode::Write::CODE;
     const NAME: &'static str = "IORING_OP_WRITE";
+    const FIXED_FILE: bool = true;
     const ROUNDS: bool = true;
 
     fn lane(&self) -> Option<Lane> {

@@ -71,6 +71,7 @@ unsafe impl<B: IoVectoredBuf> Operation for Writev<B> {
     type Output = BufResult<usize, B>;
     const OPCODE: u8 = opcode::Writev::CODE;
     const NAME: &'static str = "IORING_OP_WRITEV";
+    const FIXED_FILE: bool = true;
     const SINCE: &'static str = "5.1";
     const ROUNDS: bool = true;
     const NOTIFIED: bool = true;

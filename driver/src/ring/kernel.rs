@@ -42,6 +42,8 @@ pub(crate) struct KernelRing {
     registered: Option<u32>,
     /// The free rows of the table of memory, if that was made.
     buffers: Option<Vec<u16>>,
+    /// The same of the table of files.
+    files: Option<Vec<u32>>,
 }
 
 impl fmt::Debug for KernelRing {
@@ -178,6 +180,7 @@ impl KernelRing {
             enter_flags,
             registered,
             buffers: None,
+            files: None,
             owner: Owner::this(),
             ring: ManuallyDrop::new(ring),
         })
@@ -360,6 +363,7 @@ impl Drop for KernelRing {
             drop(unsafe { OwnedFd::from_raw_fd(self.raw_fd()) });
             return;
         }
+        self.forget_files();
         if let Some(index) = self.registered {
             let mut update = RsrcUpdate {
                 offset: index,

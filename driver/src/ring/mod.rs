@@ -29,6 +29,8 @@ pub(crate) use self::probe::Support;
 pub(crate) use self::setup::VARIABLE;
 pub use self::setup::{DriverKind, Setup};
 
+/// Where `fd` is in an entry.
+const FD: usize = 4;
 /// Where `buf_index` is in an entry.
 const BUF_INDEX: usize = 40;
 
@@ -92,6 +94,20 @@ impl Sqe {
         // SAFETY: as above. Its memory is what it was.
         let entry = unsafe { transmute::<[u8; 64], squeue::Entry>(bytes) };
         Sqe { entry, ..self }
+    }
+
+    /// Has the entry name its file by the row of the ring's table that it is in, not by its number.
+    #[inline]
+    pub(crate) fn in_table(self, row: u32) -> Sqe {
+        // SAFETY: 64 bytes of plain numbers in the kernel's layout (`struct io_uring_sqe`).
+        let mut bytes: [u8; 64] = unsafe { transmute(self.entry) };
+        bytes[FD..FD + 4].copy_from_slice(&row.to_ne_bytes());
+        // SAFETY: as above. Its memory is what it was.
+        let entry = unsafe { transmute::<[u8; 64], squeue::Entry>(bytes) };
+        Sqe {
+            entry: entry.flags(squeue::Flags::FIXED_FILE),
+            ..self
+        }
     }
 
     /// Whether the next entry belongs to the same chain.
@@ -322,6 +338,25 @@ impl Ring {
     pub(crate) fn unregister_buffer(&mut self, index: u16) {
         if let Ring::Kernel(ring) = self {
             ring.unregister_buffer(index);
+        }
+    }
+
+    /// Has the ring know the file of `fd`, and tells by which row of its table.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`register_buffer`](Ring::register_buffer).
+    pub(crate) fn register_file(&mut self, fd: RawFd) -> io::Result<u32> {
+        match self {
+            Ring::Kernel(ring) => ring.register_file(fd),
+            Ring::Poll(_) | Ring::Closed => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Has it let go of the file in that row, which no entry names any more.
+    pub(crate) fn unregister_file(&mut self, row: u32) {
+        if let Ring::Kernel(ring) = self {
+            ring.unregister_file(row);
         }
     }
 

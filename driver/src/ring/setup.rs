@@ -50,6 +50,8 @@ pub struct Setup {
     pub zero_copy: Option<usize>,
     /// Lets memory be registered with the ring; see [`Arena`](crate::buf::Arena). Default: `true`.
     pub fixed_buffers: bool,
+    /// Lets files be registered with the ring; see [`Fd::register`](crate::Fd::register). Default: `true`.
+    pub fixed_files: bool,
     /// Which ring. Default: [`DriverKind::Auto`].
     pub driver: DriverKind,
 }
@@ -154,6 +156,7 @@ impl Default for Setup {
             provided_buffers: true,
             zero_copy: None,
             fixed_buffers: true,
+            fixed_files: true,
             driver: DriverKind::Auto,
         }
     }

@@ -183,6 +183,29 @@ impl File {
         self.fd.close()
     }
 
+    /// Has the ring of this thread's runtime know the file, until it is closed: reads and writes of it here are then cheaper
+    /// by about a twentieth (`IOSQE_FIXED_FILE`). What it does elsewhere, and what refuses it (a file then is as before):
+    /// see [`Fd::register`], which this is. For few files that are read or written very often.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Fd::register`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> { runtime::Runtime::new()?.block_on(async {
+    /// let file = runtime::fs::File::open("/dev/zero").await?;
+    /// if file.register().is_err() {
+    ///     // Dearer, and nothing else.
+    /// }
+    /// assert_eq!(file.read_at([1; 4], 0).await.1, [0; 4]);
+    /// # Ok(()) }) }
+    /// ```
+    pub fn register(&self) -> io::Result<()> {
+        self.fd.register()
+    }
+
     /// Makes a second handle of the open file (`dup(2)`), with the same cursor. A plain system call that does not
     /// block.
     ///

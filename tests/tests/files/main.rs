@@ -8,6 +8,7 @@ mod lock;
 mod options;
 mod oracle;
 mod read_many;
+mod registered;
 
 use std::path::PathBuf;
 
