@@ -2,7 +2,8 @@
 //!
 //! One end writes, the other reads, each by steps drawn at random: in pieces of any size, all or some, into several
 //! buffers, with deadlines too short, cancelled, dropped at any poll (reads only: a dropped write may have written any
-//! part), with pauses between. The same steps run through a pipe, a unix and a TCP socket.
+//! part), with pauses between. The same steps run through a pipe, a unix and a TCP socket. From sockets it is received into
+//! the runtime's buffers, too, of any size, of which there are many, few or none, picked by the kernel or not.
 //!
 //! What was drawn comes from a seed, which a failing test prints; `ANNULET_SEED=<seed>` draws the same again.
 
@@ -17,7 +18,7 @@ use annulet_tests::{Ring, give_time, poll_now, socket_pair, spec, submitted};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use runtime::fs::{PipeReader, PipeWriter};
-use runtime::net::{TcpListener, TcpStream, UnixStream};
+use runtime::net::{Chunks, TcpListener, TcpStream, UnixStream};
 use runtime::op::{self, Operation};
 use runtime::{BufResult, CancelToken, Fd, Op, Partial, is_cancelled};
 
@@ -51,6 +52,10 @@ enum Step {
     All(usize, Limit),
     Vectored(usize, usize, Limit),
     Pause(u8),
+    /// What there is, in a buffer of the runtime's. Reads only.
+    Chunk(Limit),
+    /// So many looks at what comes by one submission, each taking up to so many bytes. Reads only.
+    Chunks(u8, usize),
 }
 
 fn size() -> impl Strategy<Value = usize> {
@@ -69,14 +74,36 @@ fn limit_or_drop() -> impl Strategy<Value = Limit> {
     prop_oneof![2 => limit(), 1 => (1..4u8).prop_map(Limit::Drop)]
 }
 
-fn steps<L: Strategy<Value = Limit>>(limit: fn() -> L) -> impl Strategy<Value = Vec<Step>> {
-    let step = prop_oneof![
+fn steps<L: Strategy<Value = Limit>>(limit: fn() -> L) -> impl Strategy<Value = Step> {
+    prop_oneof![
         2 => (size(), limit()).prop_map(|(n, limit)| Step::Some(n, limit)),
         2 => (size(), limit()).prop_map(|(n, limit)| Step::All(n, limit)),
         2 => (size(), size(), limit()).prop_map(|(a, b, limit)| Step::Vectored(a, b, limit)),
         1 => (0..6u8).prop_map(Step::Pause),
+    ]
+}
+
+fn writes() -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec(steps(limit), 1..12)
+}
+
+fn reads() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => steps(limit_or_drop),
+        2 => limit_or_drop().prop_map(Step::Chunk),
+        1 => (0..20u8, size()).prop_map(|(looks, n)| Step::Chunks(looks, n)),
     ];
     prop::collection::vec(step, 1..12)
+}
+
+/// The runtime's own buffers: whether the kernel picks them, their size, how many there are at most.
+fn buffers() -> impl Strategy<Value = (bool, usize, usize)> {
+    let size = prop_oneof![1 => 64..1000usize, 1 => Just(8192)];
+    (
+        any::<bool>(),
+        size,
+        prop_oneof![Just(0), Just(32), Just(8192)],
+    )
 }
 
 /// The stream: each byte tells where it belongs.
@@ -94,6 +121,14 @@ trait Source {
     fn some(&self, buf: Vec<u8>) -> Op<Self::Read>;
     fn exact(&self, buf: Vec<u8>) -> Op<Self::Exact>;
     fn vectored(&self, bufs: [Vec<u8>; 2]) -> Op<Self::Vectored>;
+
+    fn chunk(&self) -> Option<Op<op::RecvChunk>> {
+        None
+    }
+
+    fn chunks(&self) -> Option<Chunks<'_>> {
+        None
+    }
 }
 
 /// The end that is written to.
@@ -107,7 +142,7 @@ trait Sink: 'static {
 }
 
 macro_rules! source {
-    ($end:ty: $read:ident, $exact:ident) => {
+    ($end:ty: $read:ident, $exact:ident $(, $chunk:ident, $chunks:ident)?) => {
         impl Source for $end {
             type Read = op::$read<Vec<u8>>;
             type Exact = op::$exact<Vec<u8>>;
@@ -121,6 +156,14 @@ macro_rules! source {
             fn vectored(&self, bufs: [Vec<u8>; 2]) -> Op<Self::Vectored> {
                 self.read_vectored(bufs)
             }
+            $(
+                fn chunk(&self) -> Option<Op<op::RecvChunk>> {
+                    Some(self.$chunk())
+                }
+                fn chunks(&self) -> Option<Chunks<'_>> {
+                    Some(self.$chunks())
+                }
+            )?
         }
     };
 }
@@ -146,10 +189,10 @@ macro_rules! sink {
 
 source!(PipeReader: Read, ReadExact);
 sink!(PipeWriter: Write, WriteAll);
-source!(TcpStream: Recv, RecvExact);
+source!(TcpStream: Recv, RecvExact, recv, chunks);
 sink!(TcpStream: Send, SendAll);
 
-source!(UnixStream: Recv, RecvExact);
+source!(UnixStream: Recv, RecvExact, recv, chunks);
 sink!(UnixStream: Send, SendAll);
 
 /// A unix socket whose every operation is a message.
@@ -277,6 +320,24 @@ impl Reader {
                 pause(turns).await;
                 return true;
             }
+            Step::Chunk(limit) => {
+                let Some(op) = source.chunk() else {
+                    return true;
+                };
+                match limited(op, limit).await {
+                    Some(received) => received.map(|chunk| {
+                        self.took(&chunk);
+                        chunk.len()
+                    }),
+                    None => return true,
+                }
+            }
+            Step::Chunks(looks, most) => {
+                let Some(chunks) = source.chunks() else {
+                    return true;
+                };
+                return self.look(chunks, looks, most).await;
+            }
         };
         match result {
             Ok(n) => n > 0,
@@ -286,6 +347,29 @@ impl Reader {
                 true
             }
         }
+    }
+}
+
+impl Reader {
+    /// `false`: the stream has ended.
+    async fn look(&mut self, mut chunks: Chunks<'_>, looks: u8, most: usize) -> bool {
+        for look in 0..looks {
+            if look % 3 == 2 {
+                match chunks.next().await {
+                    Some(chunk) => self.took(&chunk.expect("nothing limits it")),
+                    None => return false,
+                }
+                continue;
+            }
+            let shown = chunks.fill_buf().await.expect("nothing limits it");
+            if shown.is_empty() {
+                return false;
+            }
+            let n = shown.len().min(most);
+            self.took(&shown[..n]);
+            chunks.consume(n);
+        }
+        true
     }
 }
 
@@ -310,6 +394,7 @@ async fn write_step(sink: &impl Sink, at: usize, total: usize, step: &Step) -> u
             pause(turns).await;
             Some(Ok(0))
         }
+        Step::Chunk(_) | Step::Chunks(..) => unreachable!("only drawn for reads"),
     };
     match result.expect("a write is not dropped") {
         Ok(n) => at + n,
@@ -369,15 +454,23 @@ fn check(ring: Ring, run: impl AsyncFn(usize, Vec<Step>, Vec<Step>)) {
         ..Config::default()
     };
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-    let cases = (1..300_000usize, steps(limit), steps(limit_or_drop));
-    let result = TestRunner::new_with_rng(config, rng).run(&cases, |(total, mut writes, reads)| {
-        // Both ends must get on, whatever was drawn.
-        writes.push(Step::All(4096, Limit::None));
-        let mut reads = reads;
-        reads.push(Step::Some(4096, Limit::None));
-        ring.block_on(|_| run(total, writes, reads));
-        Ok(())
-    });
+    let cases = (1..300_000usize, writes(), reads(), buffers());
+    let result =
+        TestRunner::new_with_rng(config, rng).run(&cases, |(total, mut writes, reads, buffers)| {
+            // Both ends must get on, whatever was drawn.
+            writes.push(Step::All(4096, Limit::None));
+            let mut reads = reads;
+            reads.push(Step::Some(4096, Limit::None));
+            let (provided, size, limit) = buffers;
+            let builder = ring.builder().provided_buffers(provided);
+            let runtime = builder.chunk_size(size).chunk_limit(limit).build().unwrap();
+            let driver = runtime.driver().clone();
+            runtime.block_on(run(total, writes, reads));
+            drop(runtime);
+            let left = driver.metrics();
+            assert_eq!((left.in_flight, left.live, left.chunks_lent), (0, 0, 0));
+            Ok(())
+        });
     if let Err(error) = result {
         panic!("{error}");
     }
