@@ -103,13 +103,13 @@ impl Builder {
     }
 
     /// Bytes of the runtime's own buffers, which `recv` and `chunks` of streams receive into: the most that a
-    /// [`Chunk`](crate::buf::Chunk) brings. Rounded up to a multiple of 64. Default: 8192.
+    /// [`Chunk`](crate::buf::Chunk) brings. Rounded up to a multiple of 64. Default: 16,384.
     pub fn chunk_size(mut self, bytes: usize) -> Builder {
         self.setup.chunk_size = bytes;
         self
     }
 
-    /// The most of these buffers that are kept for reuse. Rounded down to a multiple of 32, at most 65,536. Default: 8192.
+    /// The most of these buffers that are kept for reuse. Rounded down to a multiple of 32, at most 65,536. Default: 4096.
     ///
     /// They are made as they are needed. Receives that find all of them in use take memory of their own.
     pub fn chunk_limit(mut self, count: usize) -> Builder {

@@ -38,12 +38,20 @@ fn main() -> Result<(), Box<dyn Error>> {
                 let ends = pairs(at_once)?;
                 tasks(ends.map(|(end, first)| ping_pong(end, first, rounds))).await
             }
+            "recv" => {
+                let ends = pairs(at_once)?;
+                tasks(ends.map(|(end, first)| recv(end, first, rounds))).await
+            }
+            "chunks" => {
+                let ends = pairs(at_once)?;
+                tasks(ends.map(|(end, first)| chunks(end, first, rounds))).await
+            }
             "read" => {
                 let file = Rc::new(scratch().await?);
                 tasks((0..at_once).map(|_| read(Rc::clone(&file), rounds))).await
             }
             "idle" => idle().await,
-            _ => Err(io::Error::other("nop, pair, read or idle?")),
+            _ => Err(io::Error::other("nop, pair, recv, chunks, read or idle?")),
         }
     })?;
     Ok(())
@@ -93,6 +101,37 @@ async fn ping_pong(end: UnixStream, first: bool, rounds: usize) -> io::Result<()
         buf = back;
         *(if sending { &mut sent } else { &mut received }) += 1;
         sending = !sending;
+    }
+    Ok(())
+}
+
+/// As [`ping_pong`], received into the runtime's buffers and sent on from there.
+async fn recv(end: UnixStream, first: bool, rounds: usize) -> io::Result<()> {
+    if first {
+        end.write([7; 64]).await.0?;
+    }
+    for round in 1..=rounds {
+        let chunk = end.recv().await?;
+        assert_eq!(chunk.len(), 64, "a pair moves small messages whole");
+        if !first || round < rounds {
+            end.write(chunk).await.0?;
+        }
+    }
+    Ok(())
+}
+
+/// The same by one submission for all that is received.
+async fn chunks(end: UnixStream, first: bool, rounds: usize) -> io::Result<()> {
+    if first {
+        end.write([7; 64]).await.0?;
+    }
+    let mut chunks = end.chunks();
+    for round in 1..=rounds {
+        let chunk = chunks.next().await.expect("the other end goes on")?;
+        assert_eq!(chunk.len(), 64, "a pair moves small messages whole");
+        if !first || round < rounds {
+            end.write(chunk).await.0?;
+        }
     }
     Ok(())
 }

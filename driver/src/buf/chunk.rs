@@ -41,15 +41,24 @@ pub struct Chunk {
 }
 
 /// Whose the memory is.
+#[expect(
+    clippy::box_collection,
+    reason = "a chunk is moved often, so it is small; memory of its own is rare"
+)]
 enum Home {
+    Nobody,
     Pool(Rc<Pool>, u16),
-    Heap(Vec<u8>),
+    Heap(Box<Vec<u8>>),
 }
 
 impl Chunk {
     /// No bytes.
     pub(crate) fn empty() -> Chunk {
-        Chunk::from(Vec::new())
+        Chunk {
+            start: NonNull::dangling(),
+            len: 0,
+            home: Home::Nobody,
+        }
     }
 
     /// # Safety
@@ -86,11 +95,11 @@ impl Chunk {
     pub fn into_vec(mut self) -> Vec<u8> {
         match &mut self.home {
             Home::Heap(all) if all.as_ptr() == self.start.as_ptr() => {
-                let mut all = mem::take(all);
+                let mut all = mem::take(&mut **all);
                 all.truncate(self.len);
                 all
             }
-            Home::Heap(_) | Home::Pool(..) => self.to_vec(),
+            Home::Heap(_) | Home::Pool(..) | Home::Nobody => self.to_vec(),
         }
     }
 }
@@ -124,7 +133,7 @@ impl From<Vec<u8>> for Chunk {
         Chunk {
             start: NonNull::new(bytes.as_mut_ptr()).unwrap_or(NonNull::dangling()),
             len: bytes.len(),
-            home: Home::Heap(bytes),
+            home: Home::Heap(Box::new(bytes)),
         }
     }
 }
@@ -152,5 +161,37 @@ impl Drop for Chunk {
 impl fmt::Debug for Chunk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Chunk").field("len", &self.len).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_stays_small() {
+        assert!(size_of::<Chunk>() <= 32, "{}", size_of::<Chunk>());
+    }
+
+    #[test]
+    fn memory_of_its_own_becomes_a_vector_again() {
+        let bytes = b"0123456789".to_vec();
+        let at = bytes.as_ptr();
+        let mut chunk = Chunk::from(bytes);
+        chunk.truncate(8);
+        chunk.truncate(9);
+        let bytes = chunk.into_vec();
+        assert_eq!((&bytes[..], bytes.as_ptr()), (&b"01234567"[..], at));
+        let mut chunk = Chunk::from(bytes);
+        chunk.advance(3);
+        assert_eq!(chunk[..], *b"34567");
+        assert_eq!(chunk.into_vec(), b"34567");
+        assert!(Chunk::empty().into_vec().is_empty());
+    }
+
+    #[test]
+    #[should_panic = "advanced by 3 of 2 bytes"]
+    fn nothing_is_behind_the_end() {
+        Chunk::from(vec![0; 2]).advance(3);
     }
 }

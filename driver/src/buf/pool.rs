@@ -13,7 +13,6 @@
 //! flight, a chunk. An operation that may be given a buffer holds the pool, and is itself leaked if the kernel does not let
 //! go of it; so no block is freed that the kernel may still write to.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
@@ -200,17 +199,16 @@ impl Pool {
         self.state.borrow_mut().free.push(index);
     }
 
-    /// Makes a block more; `false`: there are as many as there may be.
+    /// Makes a block more; `false`: there are as many as there may be, or can be.
     #[cold]
     fn grow(&self, state: &mut State) -> bool {
         let made = state.blocks.len() * BLOCK;
         if made + BLOCK > self.limit {
             return false;
         }
-        let layout = self.block();
-        // SAFETY: the layout is not of size zero. Zeroed: every byte is initialised from the start.
-        let block = unsafe { alloc_zeroed(layout) };
-        let block = NonNull::new(block).unwrap_or_else(|| handle_alloc_error(layout));
+        let Some(block) = map(self.size * BLOCK) else {
+            return false;
+        };
         state.blocks.push(block);
         state.free.reserve(made + BLOCK - state.free.len());
         state
@@ -218,10 +216,15 @@ impl Pool {
             .extend((made..made + BLOCK).rev().map(|index| index as u16));
         true
     }
+}
 
-    fn block(&self) -> Layout {
-        Layout::from_size_align(self.size * BLOCK, ALIGN).expect("at most 32 GiB")
-    }
+/// Memory of zeros, page-aligned, of which only what is touched is there: so a pool costs what was received at once, not
+/// what it has room for.
+fn map(bytes: usize) -> Option<NonNull<u8>> {
+    let (prot, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
+    // SAFETY: a mapping of its own, at no address in particular.
+    let memory = unsafe { mmap_anonymous(ptr::null_mut(), bytes, prot, flags) }.ok()?;
+    NonNull::new(memory.cast())
 }
 
 /// Where a buffer is.
@@ -234,11 +237,11 @@ fn address(blocks: &[NonNull<u8>], index: u16, size: usize) -> NonNull<u8> {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        let layout = self.block();
+        let bytes = self.size * BLOCK;
         for block in self.state.get_mut().blocks.drain(..) {
-            // SAFETY: allocated by `grow` with this layout. Nobody has a buffer any more: chunks and operations in
-            // flight hold the pool.
-            unsafe { dealloc(block.as_ptr(), layout) };
+            // SAFETY: mapped by `grow`, this long. Nobody has a buffer any more: chunks and operations in flight hold the
+            // pool.
+            let _ = unsafe { munmap(block.as_ptr().cast(), bytes) };
         }
     }
 }
@@ -267,18 +270,16 @@ impl SharedRing {
 
     /// `None`: this ring has nothing of the kind, or no memory for it.
     fn register(ring: &mut Ring) -> Option<SharedRing> {
-        let (prot, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
-        // SAFETY: a mapping of its own, at no address in particular.
-        let memory = unsafe { mmap_anonymous(ptr::null_mut(), Self::BYTES, prot, flags) }.ok()?;
+        let memory = map(Self::BYTES)?;
         let shared = SharedRing {
-            entries: NonNull::new(memory.cast())?,
+            entries: memory.cast(),
             tail: 0,
             published: 0,
             wanted: FEW,
         };
         // SAFETY: the mapping is that long, and page-aligned. The kernel holds on to its pages itself until the
         // registration ends; nothing but the ring's entries is ever written there.
-        let registered = unsafe { ring.register_buffers(memory as u64, ENTRIES, GROUP) };
+        let registered = unsafe { ring.register_buffers(memory.as_ptr() as u64, ENTRIES, GROUP) };
         registered.ok().map(|()| shared)
     }
 

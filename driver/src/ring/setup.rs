@@ -37,10 +37,10 @@ pub struct Setup {
     /// the ring, where the last one there did not have to wait and little else is handed over. Default: `true`.
     pub attempts: bool,
     /// Bytes of a buffer that a receive is lent (see [`Chunk`](crate::buf::Chunk)): the most that one brings. Rounded up to
-    /// a multiple of 64. Default: 8192.
+    /// a multiple of 64. Default: 16,384.
     pub chunk_size: usize,
     /// The most of these buffers that are kept for reuse; receives that find all of them lent take memory of their own.
-    /// Rounded down to a multiple of 32, at most 65,536. Default: 8192. They are made as they are needed.
+    /// Rounded down to a multiple of 32, at most 65,536. Default: 4096. They are made as they are needed.
     pub chunk_limit: usize,
     /// Lets the kernel pick these buffers when data arrives (`IORING_REGISTER_PBUF_RING`, Linux 5.19), so that a receive
     /// that waits holds none. Default: `true`.
@@ -151,8 +151,8 @@ impl Default for Setup {
             plain: false,
             embedded: false,
             attempts: true,
-            chunk_size: 8192,
-            chunk_limit: 8192,
+            chunk_size: 16 * 1024,
+            chunk_limit: 4096,
             provided_buffers: true,
             zero_copy: None,
             fixed_buffers: true,

@@ -14,7 +14,7 @@ impl TcpStream {
     /// Made for servers with many connections. Bytes that are to end up in memory of your own are better
     /// [read](TcpStream::read) there. [`chunks`](TcpStream::chunks) is the same again and again, for less.
     ///
-    /// A chunk has 8 KiB at most, or what [`Setup::chunk_size`](annulet_driver::Setup::chunk_size) says. Goes through the
+    /// A chunk has 16 KiB at most, or what [`Setup::chunk_size`](annulet_driver::Setup::chunk_size) says. Goes through the
     /// ring: `IORING_OP_RECV` with a provided buffer, Linux 5.19, or the one in user space. Without those (an older kernel,
     /// [switched off](annulet_driver::Setup::provided_buffers)) it holds a buffer of the same pool while it waits.
     ///
