@@ -36,8 +36,9 @@ const FEW: u16 = 32;
 const BLOCK: usize = 32;
 /// What a buffer's index can tell apart.
 const MOST: usize = 1 << 16;
-/// Buffers begin and end with a line of the processor's cache.
-const ALIGN: usize = 64;
+/// A line of the processor's cache. Buffers begin and end with one, and there is one between any two: so that the first
+/// bytes of all, which short messages are in, do not share one place of the cache.
+const LINE: usize = 64;
 
 /// The buffers of one driver; see the module's head.
 pub(crate) struct Pool {
@@ -70,7 +71,7 @@ impl Pool {
     /// An empty pool of buffers of `size` bytes, at most `limit`; shared with the kernel if `ring` can.
     pub(crate) fn new(size: usize, limit: usize, ring: Option<&mut Ring>) -> Pool {
         Pool {
-            size: size.clamp(ALIGN, 1 << 30).next_multiple_of(ALIGN),
+            size: size.clamp(LINE, 1 << 30).next_multiple_of(LINE),
             limit: limit.min(MOST),
             state: RefCell::new(State {
                 blocks: Vec::new(),
@@ -130,7 +131,7 @@ impl Pool {
             while shared.published < shared.wanted
                 && let Some(index) = state.free.pop()
             {
-                let at = address(&state.blocks, index, self.size);
+                let at = self.address(&state.blocks, index);
                 shared.put(at, self.size as u32, index);
             }
             let enough = shared.published == shared.wanted;
@@ -160,7 +161,7 @@ impl Pool {
                 "the kernel picked a buffer that there is not",
             ));
         }
-        let at = address(&state.blocks, index, self.size);
+        let at = self.address(&state.blocks, index);
         // SAFETY: the kernel picked it, and with the completion gave it up: nobody else has it until it is given back.
         Ok(unsafe { Chunk::lent(at, len as usize, self.clone(), index) })
     }
@@ -188,7 +189,7 @@ impl Pool {
         let Some(index) = state.free.pop() else {
             return Chunk::from(vec![0; self.size]);
         };
-        let at = address(&state.blocks, index, self.size);
+        let at = self.address(&state.blocks, index);
         // SAFETY: it was free, and is nobody else's until it is given back.
         unsafe { Chunk::lent(at, self.size, self.clone(), index) }
     }
@@ -199,6 +200,19 @@ impl Pool {
         self.state.borrow_mut().free.push(index);
     }
 
+    /// Bytes from one buffer to the next.
+    fn stride(&self) -> usize {
+        self.size + LINE
+    }
+
+    /// Where a buffer is.
+    #[inline]
+    fn address(&self, blocks: &[NonNull<u8>], index: u16) -> NonNull<u8> {
+        let index = usize::from(index);
+        // SAFETY: within its block, which is `BLOCK` buffers long.
+        unsafe { blocks[index / BLOCK].add(index % BLOCK * self.stride()) }
+    }
+
     /// Makes a block more; `false`: there are as many as there may be, or can be.
     #[cold]
     fn grow(&self, state: &mut State) -> bool {
@@ -206,7 +220,7 @@ impl Pool {
         if made + BLOCK > self.limit {
             return false;
         }
-        let Some(block) = map(self.size * BLOCK) else {
+        let Some(block) = map(self.stride() * BLOCK) else {
             return false;
         };
         state.blocks.push(block);
@@ -227,17 +241,9 @@ fn map(bytes: usize) -> Option<NonNull<u8>> {
     NonNull::new(memory.cast())
 }
 
-/// Where a buffer is.
-#[inline]
-fn address(blocks: &[NonNull<u8>], index: u16, size: usize) -> NonNull<u8> {
-    let index = usize::from(index);
-    // SAFETY: within its block, which is `BLOCK` buffers long.
-    unsafe { blocks[index / BLOCK].add(index % BLOCK * size) }
-}
-
 impl Drop for Pool {
     fn drop(&mut self) {
-        let bytes = self.size * BLOCK;
+        let bytes = self.stride() * BLOCK;
         for block in self.state.get_mut().blocks.drain(..) {
             // SAFETY: mapped by `grow`, this long. Nobody has a buffer any more: chunks and operations in flight hold the
             // pool.
