@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use annulet_benches::{Annulet, Executor, quick};
+use annulet_benches::{Annulet, Executor, quick, ring};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use io_uring::{IoUring, opcode};
 use runtime::Op;
@@ -22,7 +22,7 @@ fn nop(criterion: &mut Criterion) {
             bencher.iter_custom(|rounds| executor.block_on(by_tasks(batch, rounds)));
         });
         group.bench_function(BenchmarkId::new("ring", batch), |bencher| {
-            let mut ring = ring();
+            let mut ring = ring(256);
             bencher.iter_custom(|rounds| by_hand(&mut ring, batch, rounds));
         });
     }
@@ -43,16 +43,6 @@ async fn by_tasks(batch: u64, rounds: u64) -> Duration {
         task.await.expect("the task does not panic");
     }
     start.elapsed()
-}
-
-fn ring() -> IoUring {
-    let mut builder = IoUring::builder();
-    builder
-        .setup_single_issuer()
-        .setup_defer_taskrun()
-        .setup_taskrun_flag();
-    builder.setup_submit_all().setup_no_sqarray();
-    builder.build(256).expect("io_uring is to be had")
 }
 
 fn by_hand(ring: &mut IoUring, batch: u64, rounds: u64) -> Duration {

@@ -12,6 +12,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use criterion::Criterion;
+use io_uring::IoUring;
 use rustix::time::{ClockId, clock_gettime};
 
 pub use self::executors::{Annulet, Tokio};
@@ -25,6 +26,17 @@ pub fn quick() -> Criterion {
         .sample_size(20)
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1))
+}
+
+/// A ring to use by hand, with the flags that Annulet has.
+pub fn ring(entries: u32) -> IoUring {
+    let mut builder = IoUring::builder();
+    builder
+        .setup_single_issuer()
+        .setup_defer_taskrun()
+        .setup_taskrun_flag();
+    builder.setup_submit_all().setup_no_sqarray();
+    builder.build(entries).expect("io_uring is to be had")
 }
 
 /// What this thread has used of its core.
