@@ -107,7 +107,8 @@ unsafe impl<B: IoBuf> Operation for Write<B> {
     }
 
     fn attempts(&self) -> Option<Tried> {
-        (self.position == Position::Stream && self.flags == 0).then_some(Tried::Write)
+        let stream = self.position == Position::Stream && self.flags == 0;
+        stream.then(|| Tried::writing(self.buf.bytes_init()))
     }
 
     fn attempt(&mut self, fd: RawFd) -> io::Result<Success> {
@@ -279,7 +280,8 @@ unsafe impl<B: IoBuf> Operation for WriteAll<B> {
     }
 
     fn attempts(&self) -> Option<Tried> {
-        (self.position == Position::Stream && self.flags == 0).then_some(Tried::Write)
+        let stream = self.position == Position::Stream && self.flags == 0;
+        stream.then(|| Tried::writing(self.all.rest().1 as usize))
     }
 
     fn attempt(&mut self, fd: RawFd) -> io::Result<Success> {
