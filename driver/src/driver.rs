@@ -31,7 +31,7 @@ use self::chunks::Chunks;
 pub use self::metrics::Metrics;
 use self::metrics::{Counts, add};
 use crate::current::{self, Entered};
-use crate::fd::{Fd, FdRef, Tried};
+use crate::fd::{Fd, FdRef};
 use crate::op::{CloseOwned, GivesUp, Op, cancel_entry};
 use crate::ring::{Completion, DriverKind, Ring, Setup, Sqe, Support, VARIABLE, Wait, refusal};
 use crate::slots::{Key, Orphaned, Slots};
@@ -258,9 +258,8 @@ impl Driver {
 
     /// Whether an operation may be tried by a plain call before it is staged; one is then being made.
     #[inline]
-    pub(crate) fn may_attempt(&self, tried: Tried) -> bool {
-        let staged = self.inner.counts.staged.get();
-        self.inner.attempts.take(staged, tried)
+    pub(crate) fn may_attempt(&self) -> bool {
+        self.inner.attempts.take(self.inner.counts.staged.get())
     }
 
     // --- a future's side ------------------------------------------------------------------------

@@ -91,14 +91,12 @@ impl Builder {
         self
     }
 
-    /// Tries reads and writes of pipes, small reads of files and large sends by a plain call that does not wait, before the
-    /// ring.
+    /// Tries reads and writes of pipes, and small reads of files, by a plain call that does not wait, before the ring.
     /// Default: `true`.
     ///
     /// It is done where it pays: on a pipe (or a socket used as a stream) where the last operation did not have to wait,
     /// for reads of up to 16 KiB at offsets of a file where the last one found its bytes in memory, while little else is
-    /// handed over; for sends and writes of 32 KiB and more, whose bytes may have left the processor's cache by the time
-    /// the ring gets at them; 128 times a turn at most. For tests and for measuring what that gives.
+    /// handed over, and 128 times a turn at most. For tests and for measuring what that gives.
     pub fn attempts(mut self, attempts: bool) -> Builder {
         self.setup.attempts = attempts;
         self

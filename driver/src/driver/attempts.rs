@@ -2,12 +2,9 @@
 //!
 //! A call of its own for each costs less than an enter for one or two, and more than its share of an enter for many. So
 //! attempts are made where little is handed over at a time; and only so many a turn, so that what is always ready does
-//! not keep the loop from its turns. Large writes are another matter: what they save is not the enter but the cache, in
-//! which their bytes are now and, with those of many others, may not be by the time of the enter.
+//! not keep the loop from its turns.
 
 use std::cell::Cell;
-
-use crate::fd::Tried;
 
 /// Attempts a turn.
 const BUDGET: u32 = 128;
@@ -61,10 +58,9 @@ impl Attempts {
 
     /// Whether one may be made now; it is.
     #[inline]
-    pub(super) fn take(&self, staged: u64, tried: Tried) -> bool {
+    pub(super) fn take(&self, staged: u64) -> bool {
         let left = self.left.get();
-        let few = tried == Tried::WriteMuch
-            || self.load.get() <= FEW && staged - self.staged.get() <= FEW;
+        let few = self.load.get() <= FEW && staged - self.staged.get() <= FEW;
         let may = self.on && few && left > 0;
         if may {
             self.left.set(left - 1);
@@ -81,8 +77,7 @@ mod tests {
     #[test]
     fn only_so_many_are_made_a_turn() {
         let attempts = Attempts::new(true);
-        let made =
-            |attempts: &Attempts| (0..1000).filter(|_| attempts.take(0, Tried::Read)).count();
+        let made = |attempts: &Attempts| (0..1000).filter(|_| attempts.take(0)).count();
         assert_eq!(made(&attempts), BUDGET as usize);
         attempts.refill();
         assert_eq!(made(&attempts), BUDGET as usize);
@@ -92,24 +87,16 @@ mod tests {
     #[test]
     fn none_is_made_where_much_is_handed_over_at_a_time_or_about_to_be() {
         let attempts = Attempts::new(true);
-        assert!(attempts.take(FEW, Tried::Read));
-        assert!(!attempts.take(FEW + 1, Tried::Read));
+        assert!(attempts.take(FEW));
+        assert!(!attempts.take(FEW + 1));
         attempts.entered(FEW + 1);
-        assert!(!attempts.take(FEW + 1, Tried::Read));
+        assert!(!attempts.take(FEW + 1));
         attempts.entered(2 * FEW);
-        assert!(attempts.take(2 * FEW, Tried::Read));
-    }
-
-    #[test]
-    fn large_writes_are_tried_however_much_is_handed_over() {
-        let attempts = Attempts::new(true);
-        assert!(attempts.take(FEW + 1, Tried::WriteMuch));
-        let made = (0..1000).filter(|_| attempts.take(FEW + 1, Tried::WriteMuch));
-        assert_eq!(made.count(), BUDGET as usize - 1);
+        assert!(attempts.take(2 * FEW));
     }
 
     #[test]
     fn none_is_made_where_they_are_off() {
-        assert!(!Attempts::new(false).take(0, Tried::WriteMuch));
+        assert!(!Attempts::new(false).take(0));
     }
 }

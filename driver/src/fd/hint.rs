@@ -14,8 +14,6 @@ pub enum Tried {
     Read,
     /// To write to a stream.
     Write,
-    /// To write so much to a stream that its bytes had better not leave the processor's cache before the next enter.
-    WriteMuch,
     /// To read a file at an offset.
     ReadAt,
 }
@@ -44,24 +42,9 @@ pub(crate) enum Advice {
     Try,
 }
 
-/// From so many bytes on a write is of [much](Tried::WriteMuch). Of 16 KiB it makes no difference.
-const MUCH: usize = 32 * 1024;
-
-impl Tried {
-    /// To write so many bytes to a stream.
-    #[inline]
-    pub(crate) fn writing(len: usize) -> Tried {
-        if len < MUCH {
-            Tried::Write
-        } else {
-            Tried::WriteMuch
-        }
-    }
-}
-
 impl Hint {
     /// How many kinds there are to be [tried](Tried).
-    pub(super) const KINDS: usize = 4;
+    pub(super) const KINDS: usize = 3;
 
     pub(super) const fn new() -> Hint {
         Hint(AtomicU16::new(1))

@@ -10,7 +10,6 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{BorrowedFd, RawFd};
 
 use rustix::io::{ReadWriteFlags, preadv2, pwritev2};
-use rustix::net::SendFlags;
 
 use super::future::{Op, Phase};
 use super::position::Position;
@@ -29,7 +28,7 @@ impl<T: Operation> Op<T> {
         let tried = op.attempts()?;
         let hint = fd.hint(tried);
         let advice = hint.advice();
-        if advice == Advice::Ring || !driver.may_attempt(tried) {
+        if advice == Advice::Ring || !driver.may_attempt() {
             return None;
         }
         if advice == Advice::Ask {
@@ -90,9 +89,7 @@ fn is_fit(fd: RawFd, tried: Tried) -> bool {
     let kind = stat.st_mode & libc::S_IFMT;
     match tried {
         _ if done != 0 => false,
-        Tried::Read | Tried::Write | Tried::WriteMuch => {
-            matches!(kind, libc::S_IFIFO | libc::S_IFSOCK)
-        }
+        Tried::Read | Tried::Write => matches!(kind, libc::S_IFIFO | libc::S_IFSOCK),
         Tried::ReadAt => {
             // SAFETY: F_GETFL takes no pointers.
             let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
@@ -205,32 +202,6 @@ pub(super) unsafe fn write(
     let vectors =
         unsafe { std::slice::from_raw_parts(vectors.cast::<IoSlice<'_>>(), count as usize) };
     Ok(pwritev2(fd, vectors, HERE, ReadWriteFlags::NOWAIT).map(done)?)
-}
-
-/// As what a send of `len` bytes, which the kernel copies, is tried.
-#[inline]
-pub(super) fn of_a_send(len: usize) -> Option<Tried> {
-    // A small one costs less with the others of an enter.
-    Some(Tried::writing(len)).filter(|tried| *tried == Tried::WriteMuch)
-}
-
-/// Sends what there is room for.
-///
-/// # Safety
-///
-/// `fd` is open; the memory may be read.
-#[inline]
-pub(super) unsafe fn send(
-    fd: RawFd,
-    (from, len): (*const u8, u32),
-    flags: i32,
-) -> io::Result<Success> {
-    // SAFETY: the caller's word.
-    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
-    // SAFETY: the caller's word.
-    let bytes = unsafe { std::slice::from_raw_parts(from, len as usize) };
-    let flags = SendFlags::from_bits_retain(flags.cast_unsigned()) | SendFlags::DONTWAIT;
-    Ok(rustix::net::send(fd, bytes, flags).map(done)?)
 }
 
 /// The kernel moves less than 2^31 bytes a call.

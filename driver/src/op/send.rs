@@ -7,10 +7,10 @@ use io_uring::{opcode, squeue, types};
 
 use super::send_zc::{self, Way};
 use super::write::Whole;
-use super::{Operation, Origin, Success, attempt};
+use super::{Operation, Origin, Success};
 use crate::buf::{BufResult, IoBuf, kernel_len, refuse_empty};
 use crate::driver::Driver;
-use crate::fd::{Lane, Tried};
+use crate::fd::Lane;
 
 /// Sends a buffer's initialised bytes on a connected socket. Never raises `SIGPIPE`.
 ///
@@ -75,18 +75,6 @@ unsafe impl<B: IoBuf> Operation for Send<B> {
     fn choose_way(&mut self, least: usize, driver: &Driver) {
         let len = self.buf.bytes_init();
         self.way.choose(len, least, driver, opcode::SendZc::CODE);
-    }
-
-    fn attempts(&self) -> Option<Tried> {
-        // A call that does not wait stops short, where one that waits for all would not.
-        let may = !self.way.is_in_place() && self.flags & libc::MSG_WAITALL == 0;
-        attempt::of_a_send(self.buf.bytes_init()).filter(|_| may)
-    }
-
-    fn attempt(&mut self, fd: RawFd) -> io::Result<Success> {
-        let len = kernel_len(self.buf.bytes_init());
-        // SAFETY: open, as we are counted in; these are `buf`'s initialised bytes.
-        unsafe { attempt::send(fd, (self.buf.stable_ptr(), len), self.flags) }
     }
 
     fn will_go_on(&self, result: &io::Result<Success>) -> bool {
@@ -169,16 +157,6 @@ unsafe impl<B: IoBuf> Operation for SendAll<B> {
         let (_, len) = self.all.rest();
         self.way
             .choose(len as usize, least, driver, opcode::SendZc::CODE);
-    }
-
-    fn attempts(&self) -> Option<Tried> {
-        let (_, len) = self.all.rest();
-        attempt::of_a_send(len as usize).filter(|_| !self.way.is_in_place())
-    }
-
-    fn attempt(&mut self, fd: RawFd) -> io::Result<Success> {
-        // SAFETY: open, as we are counted in; that is the part of `buf`'s initialised bytes which is to be sent.
-        unsafe { attempt::send(fd, self.all.rest(), libc::MSG_NOSIGNAL) }
     }
 
     fn will_go_on(&self, result: &io::Result<Success>) -> bool {

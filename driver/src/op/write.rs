@@ -107,8 +107,7 @@ unsafe impl<B: IoBuf> Operation for Write<B> {
     }
 
     fn attempts(&self) -> Option<Tried> {
-        let stream = self.position == Position::Stream && self.flags == 0;
-        stream.then(|| Tried::writing(self.buf.bytes_init()))
+        (self.position == Position::Stream && self.flags == 0).then_some(Tried::Write)
     }
 
     fn attempt(&mut self, fd: RawFd) -> io::Result<Success> {
@@ -280,8 +279,7 @@ unsafe impl<B: IoBuf> Operation for WriteAll<B> {
     }
 
     fn attempts(&self) -> Option<Tried> {
-        let stream = self.position == Position::Stream && self.flags == 0;
-        stream.then(|| Tried::writing(self.all.rest().1 as usize))
+        (self.position == Position::Stream && self.flags == 0).then_some(Tried::Write)
     }
 
     fn attempt(&mut self, fd: RawFd) -> io::Result<Success> {

@@ -56,7 +56,6 @@ spec! {
     async b0_what_a_pipe_has_ready_is_read_and_written_without_the_ring on kernel, tiny, poll;
     async b0_what_it_has_not_the_ring_waits_for;
     async b0_the_end_and_a_missing_reader_are_told_as_ever;
-    async b0_what_is_large_is_sent_at_once_as_far_as_there_is_room on kernel, tiny, poll;
 }
 
 async fn tcp_pair() -> (TcpStream, TcpStream) {
@@ -1061,35 +1060,4 @@ async fn b0_the_end_and_a_missing_reader_are_told_as_ever(_: Ring) {
     writer.close().await.unwrap();
     let error = writer.write([0; 8]).await.0.unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::EBADF));
-}
-
-async fn b0_what_is_large_is_sent_at_once_as_far_as_there_is_room(_: Ring) {
-    let (writer, reader) = tcp_pair().await;
-    // Then the first send finds room for all, on the ring, and those that follow are tried.
-    writer.set_send_buffer_size(1 << 20).unwrap();
-    let before = metrics();
-    for n in 0..20_u8 {
-        let (wrote, _) = writer.write(vec![n; 40_000]).await;
-        let wrote = wrote.unwrap();
-        writer.write_all(vec![n; 50_000]).await.0.unwrap();
-        let (read, bytes) = reader.read_exact(vec![0; wrote + 50_000]).await;
-        read.unwrap();
-        assert!(bytes.iter().all(|byte| *byte == n));
-        writer.write_all([n; 100]).await.0.unwrap();
-        assert_eq!(reader.read_exact([0; 100]).await.1, [n; 100]);
-    }
-    let after = metrics();
-    // All large ones but the first, and no small ones.
-    assert_eq!(after.attempts - before.attempts, 39, "{after:?}");
-
-    // More than there is room for: the ring sends the rest.
-    let sent: Vec<u8> = (0..8_000_000_u32).map(|n| (n / 7) as u8).collect();
-    let wanted = sent.clone();
-    let write = runtime::spawn(async move { writer.write_all(sent).await.0 });
-    let (read, bytes) = reader.read_exact(vec![0; wanted.len()]).await;
-    read.unwrap();
-    assert!(bytes == wanted);
-    write.await.unwrap().unwrap();
-    let after = metrics();
-    assert!(after.attempts - before.attempts >= 40, "{after:?}");
 }
