@@ -191,17 +191,26 @@ impl TokenInner {
         }
     }
 
-    pub(crate) fn sit_down(&self, waker: &Waker) -> usize {
-        self.queued.sit_down(waker)
+    pub(crate) fn sit_down(&self, waker: &Waker) -> TokenSeat {
+        TokenSeat(self.queued.sit_down(waker) as u32)
     }
 
-    pub(crate) fn change_waker(&self, seat: usize, waker: &Waker) {
-        self.queued.change(seat, waker);
+    pub(crate) fn change_waker(&self, seat: TokenSeat, waker: &Waker) {
+        self.queued.change(seat.0 as usize, waker);
     }
 
-    pub(crate) fn stand_up(&self, seat: usize) {
-        self.queued.stand_up(seat);
+    pub(crate) fn stand_up(&self, seat: TokenSeat) {
+        self.queued.stand_up(seat.0 as usize);
     }
+}
+
+/// Where a token finds the waker of an operation that queues. Small, as every operation has room for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TokenSeat(u32);
+
+impl TokenSeat {
+    /// Nowhere.
+    pub(crate) const NONE: TokenSeat = TokenSeat(u32::MAX);
 }
 
 /// The future of [`CancelToken::cancel`].

@@ -21,7 +21,7 @@ use std::task::{Context, Poll, Waker};
 use io_uring::squeue::Flags;
 
 use self::seats::{Seats, give_back, gives_up, take_seats};
-use crate::cancel::cancelled;
+use crate::cancel::{TokenSeat, cancelled};
 use crate::current;
 use crate::driver::Driver;
 use crate::fd::{FdRef, Lane};
@@ -77,7 +77,7 @@ enum Stage {
 )]
 pub struct Link<T: Operation> {
     op: Op<T>,
-    token_seat: Option<usize>,
+    token_seat: TokenSeat,
     output: Option<T::Output>,
 }
 

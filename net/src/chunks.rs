@@ -39,7 +39,6 @@ const NO_BUFFER: i32 = rustix::io::Errno::NOBUFS.raw_os_error();
 #[must_use = "nothing is received until it is awaited"]
 pub struct Chunks<'a> {
     fd: &'a Fd,
-    limit: Option<Duration>,
     /// Of the chunk that `fill_buf` has shown, what is not consumed.
     front: Option<Chunk>,
     how: How,
@@ -49,10 +48,28 @@ pub struct Chunks<'a> {
 enum How {
     Multishot(Multi<RecvMulti>),
     /// Once, as there was no buffer to pick; then on as before.
-    Once(Op<RecvChunk>),
+    Once(Box<Op<RecvChunk>>),
     /// The stream has a limit for each read, or the ring has no multishot receive.
-    OneByOne(Op<RecvChunk>),
+    OneByOne(Box<Single>),
     Ended,
+}
+
+/// Receives that are submitted one by one. Not the common case, in which each stream would have to have room for it.
+#[derive(Debug)]
+struct Single {
+    op: Op<RecvChunk>,
+    limit: Option<Duration>,
+}
+
+impl Single {
+    fn of(fd: &Fd, limit: Option<Duration>) -> How {
+        let op = Op::on(fd, RecvChunk::new()).maybe_timeout(limit);
+        How::OneByOne(Box::new(Single { op, limit }))
+    }
+
+    fn again(&mut self, fd: &Fd) {
+        self.op = Op::on(fd, RecvChunk::new()).maybe_timeout(self.limit);
+    }
 }
 
 impl<'a> Chunks<'a> {
@@ -60,11 +77,10 @@ impl<'a> Chunks<'a> {
         let (fd, limit) = (stream.fd(), stream.limits().read.load());
         let how = match limit {
             None => How::Multishot(Multi::on(fd)),
-            Some(_) => How::OneByOne(Op::on(fd, RecvChunk::new()).maybe_timeout(limit)),
+            Some(_) => Single::of(fd, limit),
         };
         Chunks {
             fd,
-            limit,
             front: None,
             how,
         }
@@ -170,7 +186,8 @@ impl<'a> Chunks<'a> {
         loop {
             let received = match &mut self.how {
                 How::Multishot(multi) => ready!(multi.poll_next(cx)),
-                How::Once(op) | How::OneByOne(op) => ready!(Pin::new(op).poll(cx)),
+                How::Once(op) => ready!(Pin::new(&mut **op).poll(cx)),
+                How::OneByOne(single) => ready!(Pin::new(&mut single.op).poll(cx)),
                 How::Ended => return Poll::Ready(None),
             };
             if let Some(next) = self.goes_on(received) {
@@ -181,7 +198,6 @@ impl<'a> Chunks<'a> {
 
     /// What comes of a receive, and after it. `None`: another is to be made.
     fn goes_on(&mut self, received: io::Result<Chunk>) -> Option<Option<io::Result<Chunk>>> {
-        let single = || Op::on(self.fd, RecvChunk::new()).maybe_timeout(self.limit);
         let multishot = matches!(self.how, How::Multishot(_));
         let error = match received {
             Ok(chunk) if chunk.is_empty() => {
@@ -189,27 +205,32 @@ impl<'a> Chunks<'a> {
                 return Some(None);
             }
             Ok(chunk) => {
-                match self.how {
+                match &mut self.how {
                     How::Once(_) => self.how = How::Multishot(Multi::on(self.fd)),
-                    How::OneByOne(_) => self.how = How::OneByOne(single()),
+                    How::OneByOne(single) => single.again(self.fd),
                     How::Multishot(_) | How::Ended => {}
                 }
                 return Some(Some(Ok(chunk)));
             }
             Err(error) => error,
         };
+        if let How::OneByOne(single) = &mut self.how
+            && error.kind() == ErrorKind::TimedOut
+            && single.limit.is_some()
+        {
+            single.again(self.fd);
+            return Some(Some(Err(error)));
+        }
         let no_buffer = error.raw_os_error() == Some(NO_BUFFER);
         match error.kind() {
-            _ if multishot && no_buffer => self.how = How::Once(single()),
+            _ if multishot && no_buffer => {
+                self.how = How::Once(Box::new(Op::on(self.fd, RecvChunk::new())));
+            }
             // Too many chunks were waiting, and all are taken: it begins anew.
             _ if multishot && is_cancelled(&error) && !self.fd.is_closed() => {}
             // The ring, or the kernel, has no multishot receive. Should it mean something else it will be said again.
             ErrorKind::Unsupported | ErrorKind::InvalidInput if multishot => {
-                self.how = How::OneByOne(single());
-            }
-            ErrorKind::TimedOut if self.limit.is_some() => {
-                self.how = How::OneByOne(single());
-                return Some(Some(Err(error)));
+                self.how = Single::of(self.fd, None);
             }
             _ => {
                 self.how = How::Ended;

@@ -1,6 +1,7 @@
 //! Tuples of operations, two to eight.
 
 use super::{Link, Links, Member, Op, Operation};
+use crate::cancel::TokenSeat;
 
 #[allow(
     private_interfaces,
@@ -22,7 +23,7 @@ macro_rules! tuple {
             type Outputs = ($($name::Output,)*);
 
             fn into_members(self) -> Self::Members {
-                ($(Link { op: self.$at, token_seat: None, output: None },)*)
+                ($(Link { op: self.$at, token_seat: TokenSeat::NONE, output: None },)*)
             }
 
             fn with(members: &mut Self::Members, f: &mut dyn FnMut(&mut [&mut dyn Member])) {

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::{Operation, Origin, Timeout};
-use crate::cancel::{CancelToken, TokenInner};
+use crate::cancel::{CancelToken, TokenInner, TokenSeat};
 use crate::driver::Driver;
 use crate::fd::{Fd, FdRef, Lane};
 use crate::group::SerialGroup;
@@ -17,14 +17,20 @@ use crate::slots::{Key, Look, Taken};
 /// When an operation is to be given up.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Deadline {
-    After(Duration),
+    /// Nanoseconds: a `Duration` would take the room of two.
+    After(u64),
     At(Instant),
 }
 
 impl Deadline {
+    /// Beyond five hundred years it is all one.
+    fn after(duration: Duration) -> Deadline {
+        Deadline::After(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+    }
+
     pub(super) fn left(self) -> Duration {
         match self {
-            Deadline::After(duration) => duration,
+            Deadline::After(nanos) => Duration::from_nanos(nanos),
             Deadline::At(instant) => instant.saturating_duration_since(Instant::now()),
         }
     }
@@ -80,11 +86,11 @@ impl Flight {
 pub(super) struct Waiting<T> {
     pub(super) op: T,
     /// Which of its seats the lane is: it has those before it.
-    pub(super) at: usize,
+    pub(super) at: u8,
     pub(super) lane: Lane,
     pub(super) id: u64,
     /// Where the token's registry wakes it from.
-    pub(super) token_seat: Option<usize>,
+    pub(super) token_seat: TokenSeat,
     /// Its deadline runs while it queues, too.
     pub(super) timer: Option<Pin<Box<Op<Timeout>>>>,
 }
@@ -123,7 +129,7 @@ impl<T: Operation> Op<T> {
     /// It then resolves as [`TimedOut`](std::io::ErrorKind::TimedOut), or with what it had done by then. The
     /// deadline is part of the submission (`IORING_OP_LINK_TIMEOUT`): it costs no further system call.
     pub fn timeout(mut self, duration: Duration) -> Op<T> {
-        self.deadline = Some(Deadline::After(duration));
+        self.deadline = Some(Deadline::after(duration));
         self
     }
 
@@ -135,7 +141,7 @@ impl<T: Operation> Op<T> {
 
     /// Sets or takes away the deadline; see [`timeout`](Op::timeout).
     pub fn maybe_timeout(mut self, duration: Option<Duration>) -> Op<T> {
-        self.deadline = duration.map(Deadline::After);
+        self.deadline = duration.map(Deadline::after);
         self
     }
 
@@ -158,14 +164,14 @@ impl<T: Operation> Op<T> {
     }
 
     /// Has the operation's token wake `waker` when it is cancelled, or no longer.
-    pub(crate) fn queue_by_token(&self, seat: &mut Option<usize>, waker: Option<&Waker>) {
+    pub(crate) fn queue_by_token(&self, seat: &mut TokenSeat, waker: Option<&Waker>) {
         let Some(token) = &self.token else {
             return;
         };
-        if let Some(seat) = seat.take() {
-            token.stand_up(seat);
+        if *seat != TokenSeat::NONE {
+            token.stand_up(*seat);
         }
-        *seat = waker.map(|waker| token.sit_down(waker));
+        *seat = waker.map_or(TokenSeat::NONE, |waker| token.sit_down(waker));
     }
 
     pub(crate) fn has_deadline(&self) -> bool {

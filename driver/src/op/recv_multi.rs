@@ -24,8 +24,8 @@ use crate::kept::Kept;
 #[derive(Debug, Default)]
 pub struct RecvMulti {
     pool: Option<Rc<Pool>>,
-    /// What it was served with from what was kept.
-    served: Option<Chunk>,
+    /// What it was served with from what was kept. Seldom, and each stream has room for one of these.
+    served: Option<Box<Chunk>>,
 }
 
 impl RecvMulti {
@@ -78,7 +78,7 @@ unsafe impl Operation for RecvMulti {
             pool.ran_dry();
         }
         match self.served {
-            Some(chunk) => Ok(chunk),
+            Some(chunk) => Ok(*chunk),
             None => received(self.pool.as_ref(), result?),
         }
     }
@@ -96,7 +96,10 @@ unsafe impl Operation for RecvMulti {
     }
 
     fn serve(&mut self, kept: &mut Kept) -> Option<io::Result<Success>> {
-        serve_chunk(kept, &mut self.served)
+        let mut room = None;
+        let served = serve_chunk(kept, &mut room);
+        self.served = room.map(Box::new);
+        served
     }
 }
 

@@ -16,7 +16,7 @@ use std::task::{Context, Poll};
 
 use super::future::{Op, Phase, Waiting};
 use super::{Operation, Success, Timeout};
-use crate::cancel::cancelled;
+use crate::cancel::{TokenSeat, cancelled};
 use crate::current;
 use crate::driver::Driver;
 use crate::fd::{Begin, Fd, FdRef, Lane, closed_error};
@@ -243,10 +243,11 @@ impl<T: Operation> Op<T> {
             // Starts its clock; it cannot be over yet.
             let _ = Pin::new(timer).poll(cx);
         }
-        let token_seat = self.token.as_ref().map(|t| t.sit_down(cx.waker()));
+        let token = self.token.as_ref();
+        let token_seat = token.map_or(TokenSeat::NONE, |token| token.sit_down(cx.waker()));
         self.phase = Phase::Waiting(Waiting {
             op,
-            at,
+            at: at as u8,
             lane,
             id,
             token_seat,
@@ -272,7 +273,7 @@ impl<T: Operation> Op<T> {
 
     /// Its descriptors, but for the one it queues at.
     fn elsewhere<'a>(&'a self, waiting: &'a Waiting<T>) -> impl Iterator<Item = &'a FdRef> {
-        let queue = self.order(&waiting.op)[waiting.at];
+        let queue = self.order(&waiting.op)[usize::from(waiting.at)];
         let others = FDS.into_iter().filter(move |which| *which != queue);
         others
             .filter_map(|which| self.seat_of(&waiting.op, which))
@@ -283,10 +284,10 @@ impl<T: Operation> Op<T> {
     pub(super) fn leave(&self, waiting: &Waiting<T>) {
         self.stand_up(waiting);
         let order = self.order(&waiting.op);
-        if let Some((fd, _)) = self.seat_of(&waiting.op, order[waiting.at]) {
+        if let Some((fd, _)) = self.seat_of(&waiting.op, order[usize::from(waiting.at)]) {
             fd.leave(waiting.lane, waiting.id);
         }
-        for which in &order[..waiting.at] {
+        for which in &order[..usize::from(waiting.at)] {
             if let Some((fd, Some(lane))) = self.seat_of(&waiting.op, *which) {
                 fd.release(lane);
             }
@@ -295,8 +296,8 @@ impl<T: Operation> Op<T> {
 
     /// Nobody needs to wake it any more.
     fn stand_up(&self, waiting: &Waiting<T>) {
-        if let (Some(token), Some(seat)) = (&self.token, waiting.token_seat) {
-            token.stand_up(seat);
+        if let Some(token) = &self.token {
+            token.stand_up(waiting.token_seat);
         }
         for fd in self.elsewhere(waiting) {
             fd.look_away(waiting.id);
@@ -313,10 +314,10 @@ impl<T: Operation> Op<T> {
         if closing || self.token_is_cancelled() {
             return self.end_waiting(cancelled());
         }
-        if let (Some(token), Some(seat)) = (&self.token, waiting.token_seat) {
-            token.change_waker(seat, cx.waker());
+        if let Some(token) = &self.token {
+            token.change_waker(waiting.token_seat, cx.waker());
         }
-        let queue = self.order(&waiting.op)[waiting.at];
+        let queue = self.order(&waiting.op)[usize::from(waiting.at)];
         let granted = self
             .seat_of(&waiting.op, queue)
             .is_some_and(|(fd, _)| fd.granted(waiting.lane, waiting.id, cx.waker()));
@@ -345,7 +346,7 @@ impl<T: Operation> Op<T> {
             return None;
         };
         self.stand_up(&waiting);
-        let next = waiting.at + 1;
+        let next = usize::from(waiting.at) + 1;
         self.phase = Phase::Idle(waiting.op);
         self.take_seats(driver, next, true, cx)
     }

@@ -4,7 +4,7 @@
 use std::io;
 use std::os::fd::RawFd;
 use std::task::{Context, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use io_uring::{opcode, squeue};
 
@@ -334,9 +334,9 @@ impl<T: Operation> Op<T> {
 
     /// From here on the deadline passes, whatever the operation still has to wait for before it is staged.
     pub(super) fn start_clock(&mut self) {
-        if let Some(Deadline::After(duration)) = self.deadline
+        if let Some(Deadline::After(nanos)) = self.deadline
             // One beyond the end of time stays as it is: no clock will tell the difference.
-            && let Some(instant) = Instant::now().checked_add(duration)
+            && let Some(instant) = Instant::now().checked_add(Duration::from_nanos(nanos))
         {
             self.deadline = Some(Deadline::At(instant));
         }

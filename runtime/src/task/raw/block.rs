@@ -1,7 +1,7 @@
 //! Memory for cells: an executor keeps what its tasks leave behind and gives it to the next ones.
 //!
-//! A spawn per connection or per request would else pay the allocator for most of its time. Sizes are rounded up to a
-//! few classes; of each class at most [`KEPT_BYTES`] are kept, so that a burst of tasks gives its memory back.
+//! A spawn per connection or per request would else pay the allocator for most of its time. Sizes are rounded up to
+//! classes; of each class at most [`KEPT_BYTES`] are kept, so that a burst of tasks gives its memory back.
 //! Blocks come from the global allocator and may go back to it from any thread, by the layout of their class.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
@@ -9,15 +9,17 @@ use std::ptr::NonNull;
 
 use crate::task::sync::Cell;
 
-const SIZES: [usize; 4] = [128, 256, 512, 1024];
+/// The difference between one class and the next: what a block holds more than its cell is less than that.
+const STEP: usize = 32;
+const CLASSES: usize = 1024 / STEP;
 const ALIGN: usize = 16;
 
-/// Per class: eight thousand of the smallest.
+/// Per class: four thousand of a small task's.
 const KEPT_BYTES: usize = 1 << 20;
 
 /// One executor's spare blocks.
 pub(in crate::task) struct Blocks {
-    classes: [Class; SIZES.len()],
+    classes: [Class; CLASSES],
 }
 
 struct Class {
@@ -32,19 +34,22 @@ struct Spare {
 
 /// Which class a cell's memory belongs to; none: exactly as large as it is, and never kept.
 const fn class_of(layout: Layout) -> Option<usize> {
-    let mut class = 0;
-    while class < SIZES.len() {
-        if layout.size() <= SIZES[class] && layout.align() <= ALIGN {
-            return Some(class);
-        }
-        class += 1;
+    // A cell has a header, so its layout is not empty.
+    let class = (layout.size() - 1) / STEP;
+    if class < CLASSES && layout.align() <= ALIGN {
+        Some(class)
+    } else {
+        None
     }
-    None
+}
+
+const fn size_of_class(class: usize) -> usize {
+    (class + 1) * STEP
 }
 
 const fn block_layout(layout: Layout) -> Layout {
     match class_of(layout) {
-        Some(class) => match Layout::from_size_align(SIZES[class], ALIGN) {
+        Some(class) => match Layout::from_size_align(size_of_class(class), ALIGN) {
             Ok(layout) => layout,
             Err(_) => panic!("sizes and alignment are small powers of two"),
         },
@@ -73,7 +78,7 @@ pub(super) fn allocate(blocks: Option<&Blocks>, layout: Layout) -> NonNull<u8> {
 #[inline]
 pub(super) unsafe fn free(blocks: Option<&Blocks>, block: NonNull<u8>, layout: Layout) {
     if let (Some(blocks), Some(class)) = (blocks, class_of(layout))
-        && blocks.classes[class].kept.get() < KEPT_BYTES / SIZES[class]
+        && blocks.classes[class].kept.get() < KEPT_BYTES / size_of_class(class)
     {
         // SAFETY: the block is free and of this class.
         unsafe { blocks.classes[class].push(block) };
@@ -86,7 +91,7 @@ pub(super) unsafe fn free(blocks: Option<&Blocks>, block: NonNull<u8>, layout: L
 impl Blocks {
     pub(in crate::task) fn new() -> Self {
         Self {
-            classes: SIZES.map(|_| Class {
+            classes: std::array::from_fn(|_| Class {
                 first: Cell::new(None),
                 kept: Cell::new(0),
             }),
@@ -118,8 +123,8 @@ impl Class {
 
 impl Drop for Blocks {
     fn drop(&mut self) {
-        for (class, size) in self.classes.iter().zip(SIZES) {
-            let layout = block_layout(Layout::from_size_align(size, ALIGN).expect("as above"));
+        for (at, class) in self.classes.iter().enumerate() {
+            let layout = Layout::from_size_align(size_of_class(at), ALIGN).expect("as above");
             while let Some(block) = class.pop() {
                 // SAFETY: it is in no cell's use, and was allocated with its class's layout.
                 unsafe { dealloc(block.as_ptr(), layout) };
