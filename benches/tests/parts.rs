@@ -6,8 +6,8 @@ use std::process::Command;
 fn parts_are_asked_of_all_who_have_them() {
     let json = std::env::temp_dir().join(format!("parts-{}.json", std::process::id()));
     let run = Command::new(env!("CARGO_BIN_EXE_parts"))
-        .args(["--rounds", "1", "--rows", "nop-1,yield-1,wake"])
-        .args(["--only", "annulet,tokio,ring,eventfd", "--json"])
+        .args(["--rounds", "1", "--rows", "nop-1,yield-1,wake,pipe"])
+        .args(["--only", "annulet,tokio,ring,eventfd,epoll-wait", "--json"])
         .arg(&json)
         .output()
         .unwrap();
@@ -30,10 +30,11 @@ fn parts_are_asked_of_all_who_have_them() {
         assert_eq!(answered(row, "tokio"), !name.starts_with("nop"), "{row}");
         assert_eq!(
             answered(row, "ring"),
-            ["nop-1", "wake-threads"].contains(&name),
+            ["nop-1", "wake-threads", "pipe"].contains(&name),
             "{row}"
         );
         assert_eq!(answered(row, "eventfd"), name == "wake-threads", "{row}");
+        assert_eq!(answered(row, "epoll-wait"), name == "pipe", "{row}");
     }
 }
 

@@ -4,7 +4,7 @@ use annulet_benches::{Annulet, Executor, Tokio};
 #[cfg(feature = "peers")]
 use annulet_benches::{Compio, Glommio, Monoio};
 
-use crate::{Part, raw, tasks, timers, wakes};
+use crate::{Part, pipes, raw, tasks, timers, wakes};
 
 pub(crate) struct Contender {
     pub(crate) name: &'static str,
@@ -16,7 +16,7 @@ pub(crate) struct Contender {
 #[rustfmt::skip]
 pub(crate) static CONTENDERS: &[Contender] = &[
     Contender { name: Annulet::NAME, about: "this project, with its defaults", answer: annulet },
-    Contender { name: Tokio::NAME, about: "its runtime for one thread", answer: by_runtime::<Tokio> },
+    Contender { name: Tokio::NAME, about: "its runtime for one thread", answer: tokio },
     #[cfg(feature = "peers")]
     Contender { name: Monoio::NAME, about: "on its ring, with its feature `sync`", answer: by_runtime::<Monoio> },
     #[cfg(feature = "peers")]
@@ -25,19 +25,28 @@ pub(crate) static CONTENDERS: &[Contender] = &[
     Contender { name: Glommio::NAME, about: "with its defaults", answer: by_runtime::<Glommio> },
     Contender { name: "ring", about: "by hand: io_uring, MSG_RING", answer: raw::ring },
     Contender { name: "eventfd", about: "by hand: two eventfds, read and written", answer: raw::counter },
+    Contender { name: "epoll-wait", about: "by hand: epoll_wait, read, write", answer: raw::epoll },
 ];
 
 fn annulet(part: Part) -> Option<f64> {
     match part {
         Part::Nop { at_once } => Some(tasks::nop(at_once)),
+        Part::Pipe => Some(pipes::annulet()),
         _ => by_runtime::<Annulet>(part),
+    }
+}
+
+fn tokio(part: Part) -> Option<f64> {
+    match part {
+        Part::Pipe => Some(pipes::tokio()),
+        _ => by_runtime::<Tokio>(part),
     }
 }
 
 /// What can be asked of any runtime.
 fn by_runtime<E: Executor>(part: Part) -> Option<f64> {
     match part {
-        Part::Nop { .. } => None,
+        Part::Nop { .. } | Part::Pipe => None,
         Part::Spawn { at_once } => Some(tasks::spawn::<E>(at_once)),
         Part::Yield { tasks } => Some(tasks::yield_now::<E>(tasks)),
         Part::TimerDropped { standing } => Some(timers::dropped::<E>(standing)),

@@ -1,17 +1,18 @@
-//! What do the parts of a runtime cost? Spawning, yielding, timers, wakes: each asked of all runtimes in turns.
+//! What do the parts of a runtime cost? Spawning, yielding, timers, wakes, pipes: each asked of all runtimes in turns.
 //!
 //! `cargo run --release -p annulet-benches --bin parts -- --help`
 //!
 //! | module | what lives there |
 //! | --- | --- |
 //! | [`contenders`] | who is asked: the runtimes, and raw loops as the floor |
-//! | [`tasks`], [`timers`], [`wakes`], [`raw`] | the questions |
+//! | [`tasks`], [`timers`], [`wakes`], [`pipes`], [`raw`] | the questions |
 //! | [`table`] | the table and the JSON |
 //!
 //! Every figure comes from a fresh process on one core of its own; contenders alternate within a round; ratios are taken
 //! within the round. It is CPU time, so what sleeps costs nothing, unless the row says otherwise.
 
 mod contenders;
+mod pipes;
 mod raw;
 mod table;
 mod tasks;
@@ -42,6 +43,7 @@ enum Part {
     SleepCrowd,
     WakeSameThread,
     WakeOtherThread,
+    Pipe,
 }
 
 /// A row of the table.
@@ -76,6 +78,7 @@ static ROWS: &[Row] = &[
     Row { name: "sleep-p99", about: "the same, 99 of 100", unit: "us", part: Part::SleepAlone { percentile: 0.99 } },
     Row { name: "wake-same", about: "a channel there and back on one thread", unit: "ns", part: Part::WakeSameThread },
     Row { name: "wake-threads", about: "a channel there and back between threads on one core", unit: "ns", part: Part::WakeOtherThread },
+    Row { name: "pipe", about: "a byte written to a pipe and read from it", unit: "ns", part: Part::Pipe },
 ];
 
 struct Options {

@@ -9,18 +9,23 @@ use annulet_benches::{cpu_time, process_cpu_time};
 use io_uring::{IoUring, opcode, squeue, types};
 use rustix::event::{EventfdFlags, eventfd};
 
-use crate::{Part, per_op};
+use crate::{Part, per_op, pipes};
 
 pub(crate) fn ring(part: Part) -> Option<f64> {
     match part {
         Part::Nop { at_once } => Some(nop(at_once)),
         Part::WakeOtherThread => Some(wake_by_ring()),
+        Part::Pipe => Some(pipes::ring(&mut new_ring())),
         _ => None,
     }
 }
 
 pub(crate) fn counter(part: Part) -> Option<f64> {
     matches!(part, Part::WakeOtherThread).then(wake_by_eventfd)
+}
+
+pub(crate) fn epoll(part: Part) -> Option<f64> {
+    matches!(part, Part::Pipe).then(pipes::epoll)
 }
 
 fn new_ring() -> IoUring {

@@ -12,7 +12,7 @@ pub(super) const OURS: &str = "annulet";
 
 /// By hand over a ring, or of `parts` by another way: the best of them is the floor, what ratios are to.
 pub(super) fn is_floor(name: &str) -> bool {
-    contenders::FLOORS.contains(&name) || name == "eventfd"
+    contenders::FLOORS.contains(&name) || ["eventfd", "epoll-wait"].contains(&name)
 }
 
 /// By hand too, for orientation.
@@ -35,6 +35,7 @@ pub(super) const IN_PARTS: &[&str] = &[
     "glommio",
     "ring",
     "eventfd",
+    "epoll-wait",
 ];
 
 /// Another runtime.
@@ -301,6 +302,7 @@ pub(super) static ALL: &[Row] = &[
     part("sleep-p50", &[view("sleep of 1 ms, how long", "A lone sleep of 1 ms: how long it takes, median", "µs", none, &[Aim::Figure(1100.0)])], false),
     part("wake-same", &[view("channel, same thread", "A channel on one thread, there and back: CPU", "ns", none, &[Aim::Peers])], true),
     part("wake-threads", &[view("channel, two threads", "A channel between two threads on one core, there and back: CPU", "ns", none, &[Aim::Figure(4500.0)])], false),
+    part("pipe", &[view("pipe, a byte", "A byte written to a pipe and read from it: CPU", "ns", none, &[Aim::Floor(1.25), Aim::Peers])], true),
 ];
 
 #[cfg(test)]

@@ -72,7 +72,7 @@ impl Setting {
     pub(super) fn version(&self, contender: &str) -> Option<String> {
         let by_hand = match contender {
             "ring" | "ring-pool" => "io-uring",
-            "epoll" | "eventfd" | "pread" => "rustix",
+            "epoll" | "epoll-wait" | "eventfd" | "pread" => "rustix",
             other => other,
         };
         let named = |name: &str| self.versions.iter().find(|(known, _)| known == name);
