@@ -1,7 +1,7 @@
 //! Operations on sockets.
 
-use std::cell::RefCell;
-use std::io::{self, IoSlice, Write};
+use std::cell::{Cell, RefCell};
+use std::io::{self, IoSlice, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
@@ -97,7 +97,7 @@ fn tcp_pair() -> TcpPair {
     let theirs = theirs.expect("it listens");
     let sized = socket2::SockRef::from(&theirs);
     sized.set_recv_buffer_size(32 << 10).expect("a size");
-    (Fd::new(ours.into()), theirs)
+    (Fd::new(ours.into()), theirs, Cell::new(0))
 }
 
 /// Our listener, where it listens, and the clients of it.
@@ -407,18 +407,22 @@ fn sendto() -> Case<Pair, Op<op::SendTo<Canary>>> {
     .fails(libc::ENOTSOCK, no_socket)
 }
 
-/// One of ours, connected by TCP to one of theirs.
-type TcpPair = (Fd, TcpStream);
+/// One of ours, connected by TCP to one of theirs, and how many bytes are on the way there.
+type TcpPair = (Fd, TcpStream, Cell<usize>);
 
 fn no_tcp_socket() -> TcpPair {
-    (NOT_A_SOCKET(), tcp_pair().1)
+    (NOT_A_SOCKET(), tcp_pair().1, Cell::new(0))
 }
 
 /// A pair in which there is no room to send.
 fn full_tcp() -> TcpPair {
-    let (ours, theirs) = tcp_pair();
+    let (ours, theirs, sent) = tcp_pair();
     ours.with(|fd| {
-        let fits = |len| send(fd, &[0; 4096][..len], SendFlags::DONTWAIT).is_ok();
+        let fits = |len| {
+            let n = send(fd, &[0; 4096][..len], SendFlags::DONTWAIT);
+            sent.set(sent.get() + n.unwrap_or(0));
+            n.is_ok()
+        };
         // What was on its way to the other side makes room when it is there.
         let mut refused = 0;
         while refused < 4 {
@@ -432,12 +436,16 @@ fn full_tcp() -> TcpPair {
         Ok(())
     })
     .expect("it is open");
-    (ours, theirs)
+    (ours, theirs, sent)
 }
 
-fn drain_tcp((_, theirs): &TcpPair) {
-    let mut room = [0; 4096];
-    while recv(theirs, &mut room, RecvFlags::DONTWAIT).is_ok_and(|(n, _)| n > 0) {}
+/// Reads all that was sent before, so that there is room at both ends; what comes then is acknowledged at once.
+fn drain_tcp((_, theirs, sent): &TcpPair) {
+    let mut theirs = theirs;
+    theirs
+        .read_exact(&mut vec![0; sent.take()])
+        .expect("it was sent");
+    rustix::net::sockopt::set_tcp_quickack(theirs, true).expect("it is TCP");
 }
 
 /// As often as an operation is made: the kernel copies on the loopback device, and says so.
@@ -449,10 +457,10 @@ fn in_place(ours: &Fd) -> &Fd {
 fn send_zc() -> Case<TcpPair, Op<op::SendZc<Canary>>> {
     blocked(
         full_tcp,
-        |(ours, _), arena| Op::on(ours, op::SendZc::new(arena.take())),
+        |(ours, ..), arena| Op::on(ours, op::SendZc::new(arena.take())),
         drain_tcp,
     )
-    .on(|(ours, _)| ours)
+    .on(|(ours, ..)| ours)
     .gives(|(result, _)| result.as_ref().is_ok_and(|n| *n == LEN))
     .fails(libc::ENOTSOCK, no_tcp_socket)
     .kernel_only()
@@ -461,10 +469,10 @@ fn send_zc() -> Case<TcpPair, Op<op::SendZc<Canary>>> {
 fn send_in_place() -> Case<TcpPair, Op<op::Send<Canary>>> {
     blocked(
         full_tcp,
-        |(ours, _), arena| Op::on(in_place(ours), op::Send::new(arena.take())),
+        |(ours, ..), arena| Op::on(in_place(ours), op::Send::new(arena.take())),
         drain_tcp,
     )
-    .on(|(ours, _)| ours)
+    .on(|(ours, ..)| ours)
     .gives(|(result, _)| result.as_ref().is_ok_and(|n| *n == LEN))
     .fails(libc::ENOTSOCK, no_tcp_socket)
 }
@@ -472,20 +480,20 @@ fn send_in_place() -> Case<TcpPair, Op<op::Send<Canary>>> {
 fn send_all_in_place() -> Case<TcpPair, Op<op::SendAll<Canary>>> {
     blocked(
         full_tcp,
-        |(ours, _), arena| Op::on(in_place(ours), op::SendAll::new(arena.take())),
+        |(ours, ..), arena| Op::on(in_place(ours), op::SendAll::new(arena.take())),
         drain_tcp,
     )
-    .on(|(ours, _)| ours)
+    .on(|(ours, ..)| ours)
     .fails(libc::ENOTSOCK, no_tcp_socket)
 }
 
 fn sendmsg_zc() -> Case<TcpPair, Op<op::SendMsgZc<[Canary; 1]>>> {
     blocked(
         full_tcp,
-        |(ours, _), arena| Op::on(ours, op::SendMsgZc::new([arena.take()], None, 0)),
+        |(ours, ..), arena| Op::on(ours, op::SendMsgZc::new([arena.take()], None, 0)),
         drain_tcp,
     )
-    .on(|(ours, _)| ours)
+    .on(|(ours, ..)| ours)
     .gives(|(result, _)| result.as_ref().is_ok_and(|n| *n == LEN))
     .fails(libc::ENOTSOCK, no_tcp_socket)
     .kernel_only()
@@ -494,13 +502,13 @@ fn sendmsg_zc() -> Case<TcpPair, Op<op::SendMsgZc<[Canary; 1]>>> {
 fn sendmsg_in_place() -> Case<TcpPair, Op<op::SendMsg<[Canary; 1]>>> {
     blocked(
         full_tcp,
-        |(ours, _), arena| {
+        |(ours, ..), arena| {
             let send = op::SendMsg::new([arena.take()], None, 0);
             Op::on(in_place(ours), send)
         },
         drain_tcp,
     )
-    .on(|(ours, _)| ours)
+    .on(|(ours, ..)| ours)
     .gives(|(result, _)| result.as_ref().is_ok_and(|n| *n == LEN))
     .fails(libc::ENOTSOCK, no_tcp_socket)
 }
@@ -508,10 +516,10 @@ fn sendmsg_in_place() -> Case<TcpPair, Op<op::SendMsg<[Canary; 1]>>> {
 fn sendto_in_place() -> Case<TcpPair, Op<op::SendTo<Canary>>> {
     blocked(
         full_tcp,
-        |(ours, _), arena| Op::on(in_place(ours), op::SendTo::new(arena.take(), None, 0)),
+        |(ours, ..), arena| Op::on(in_place(ours), op::SendTo::new(arena.take(), None, 0)),
         drain_tcp,
     )
-    .on(|(ours, _)| ours)
+    .on(|(ours, ..)| ours)
     .gives(|(result, _)| result.as_ref().is_ok_and(|n| *n == LEN))
     .fails(libc::ENOTSOCK, no_tcp_socket)
 }
@@ -519,10 +527,10 @@ fn sendto_in_place() -> Case<TcpPair, Op<op::SendTo<Canary>>> {
 fn writev_in_place() -> Case<TcpPair, Op<op::Writev<[Canary; 1]>>> {
     blocked(
         full_tcp,
-        |(ours, _), arena| Op::on(in_place(ours), op::Writev::new([arena.take()])),
+        |(ours, ..), arena| Op::on(in_place(ours), op::Writev::new([arena.take()])),
         drain_tcp,
     )
-    .on(|(ours, _)| ours)
+    .on(|(ours, ..)| ours)
     .gives(|(result, _)| result.as_ref().is_ok_and(|n| *n == LEN))
 }
 
