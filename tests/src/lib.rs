@@ -56,6 +56,7 @@
 //! | file | what |
 //! | --- | --- |
 //! | `rings.rs` | the rings there are; **add one here, and to the list in [`spec!`]** |
+//! | `tcp.rs` | what only the kernel knows of a connection |
 //! | `run.rs` | how a scenario is run: watchdog, own process, skips |
 //! | `order.rs` | ordering by events |
 //! | `process.rs` | what this process holds: descriptors, threads, memory |
@@ -72,6 +73,7 @@ mod process;
 pub mod rings;
 mod run;
 mod sockets;
+mod tcp;
 
 pub use canary::{Arena, Canary};
 pub use counting::{Counting, allocations};
@@ -83,6 +85,7 @@ pub use process::{fds, forget_on_purpose, raise_descriptor_limit, resident_bytes
 pub use rings::Ring;
 pub use run::{alone, apart, give_time, here, skip, test_name, watchdog};
 pub use sockets::{pipe, socket_pair, tcp_listener};
+pub use tcp::unacknowledged;
 
 /// Lists a module's scenarios and makes tests of them, one a ring.
 ///
