@@ -230,7 +230,7 @@ impl Builder {
     /// A thread that sleeps wakes at the last of the deadlines that lie within the slack of the first. A timer that stands
     /// alone is not late for it, none is ever early, and they fire in the order of their deadlines all the same. Programs
     /// with many timers and no need for precision save CPU time by a millisecond of slack, which is what timers count in
-    /// elsewhere. (The kernel's own word for it is the same, see `PR_SET_TIMERSLACK`; that one does not apply here.)
+    /// elsewhere. (The kernel's own word for it is the same, see `PR_SET_TIMERSLACK`; that one is not what is set here.)
     ///
     /// # Examples
     ///

@@ -2,7 +2,7 @@
 //!
 //! `annulet` receives messages into the runtime's buffers, by `chunks`, which is for many connections, and streams into a
 //! buffer of the connection's own, by `read`, which stays in the cache. The other way round they are contenders of their
-//! own: `annulet-read`, `annulet-chunks`.
+//! own: `annulet-read`, `annulet-chunks`. All accept by `incoming`.
 
 use std::io;
 
@@ -58,11 +58,13 @@ where
     let listener = job.listen(SocketFlags::empty())?;
     runtime.block_on(async {
         let listener = TcpListener::from_std(listener.into())?;
-        loop {
-            let (stream, _) = listener.accept().await?;
+        let mut incoming = listener.incoming();
+        while let Some(stream) = incoming.next().await {
+            let stream = stream?;
             stream.set_nodelay(true)?;
             runtime::spawn(handle(stream, job.buffer));
         }
+        Ok(())
     })
 }
 

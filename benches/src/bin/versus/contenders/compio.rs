@@ -1,7 +1,7 @@
 //! Compio on io_uring: a task a connection, buffers moved in and out.
 //!
 //! `compio` has its makers' defaults: no set-up flags, 1024 entries. `compio-tuned` has the options of its
-//! `ProactorBuilder` that suit one thread best. HTTP goes by way of `cyper-core`, its makers' stream for hyper.
+//! `ProactorBuilder` that suit one thread best. Both accept by `incoming`. HTTP goes by way of `cyper-core`, its makers' stream for hyper.
 
 use std::io;
 use std::num::NonZero;
@@ -89,11 +89,13 @@ where
     let runtime = RuntimeBuilder::new().with_proactor(proactor).build()?;
     runtime.block_on(async {
         let listener = TcpListener::from_std(listener.into())?;
-        loop {
-            let (stream, _) = listener.accept().await?;
+        let mut incoming = listener.incoming();
+        while let Some(stream) = incoming.next().await {
+            let stream = stream?;
             stream.set_nodelay(true)?;
             compio::runtime::spawn(handle(stream, job.buffer)).detach();
         }
+        Ok(())
     })
 }
 

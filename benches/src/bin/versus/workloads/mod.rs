@@ -2,7 +2,7 @@
 //!
 //! Most are a load put on servers, a file each. Such a workload names the service it needs and drives it for a while; the
 //! servers know nothing of it. To add one: a file with a `WORKLOAD`, its line in [`ALL`]; and where no [`Service`] fits, a
-//! new one with a function in each contender. The others are [`works`](crate::works).
+//! new one with a function in each contender. The others are [`works`].
 
 mod churn;
 mod crowd;
