@@ -200,7 +200,6 @@ impl<W, F: Subject> Case<W, F> {
     }
 
     /// The ring in user space does not carry it out.
-    #[allow(dead_code, reason = "none at the moment")]
     pub(crate) fn kernel_only(mut self) -> Self {
         self.kernel_only = true;
         self
