@@ -58,10 +58,20 @@ use expand::{Entry, expand};
 /// | `entries` | `u32`, a count | size of the submission queue | 256 |
 /// | `completions` | `u32`, a count | size of the completion queue | 4096 |
 /// | `budget` | `u32`, a count of polls | how many tasks one turn may poll before it looks at timers and completions | 256 |
+/// | `timer_slack` | `std::time::Duration` | how late a timer may be so that others are fired by the same wake | 50 us |
 /// | `sqpoll` | `std::time::Duration` | a kernel thread picks up submissions, and sleeps after being idle for this long | no such thread |
+/// | `attempts` | `bool` | tries what has not waited lately by a plain call before the ring | `true` |
+/// | `chunk_size` | `usize`, bytes | size of the runtime's own buffers | 16,384 |
+/// | `chunk_limit` | `usize`, a count | how many of these are kept for reuse | 4096 |
+/// | `provided_buffers` | `bool` | lets the kernel pick these buffers as data arrives | `true` |
+/// | `zero_copy` | `Option<usize>`, bytes | from which size on sockets send without a copy | `None`, they copy |
+/// | `fixed_buffers` | `bool` | lets memory be registered with the ring | `true` |
+/// | `fixed_files` | `bool` | lets files be registered with the ring | `true` |
 /// | `shutdown_timeout` | `std::time::Duration` | how long the end waits for the kernel to let go | 10 s |
-/// | `plain` | `bool` | leaves out what is newer than Linux 5.19 | `false` |
 /// | `thread_name` | a string | name of the runtime's thread | left as it is |
+/// | `embedded` | `bool` | gives the runtime a descriptor that another loop can wait for | `false` |
+/// | `plain` | `bool` | leaves out what is newer than Linux 5.19 | `false` |
+/// | `without` | opcodes, `[u8; _]` for one | treats these as missing from the kernel | none |
 /// | `driver` | `"auto"`, `"kernel"`, `"poll"`, or a `runtime::DriverKind` | which ring to run on | `"auto"` |
 /// | `crate` | a path, without quotes | where the facade is found, if it was renamed | `::runtime` |
 ///
