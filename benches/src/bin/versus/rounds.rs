@@ -116,6 +116,7 @@ impl Track {
             workload: workload.clone(),
             job: Job {
                 buffer: scenario.size.clamp(BUFFER, LARGEST_BUFFER),
+                connections: scenario.connections,
             },
             core: self.cores.map(|(server, _)| server),
         };

@@ -49,7 +49,7 @@ pub(super) const TUNED: Contender = Contender {
 
 pub(super) const MULTI: Contender = Contender {
     name: "compio-multi",
-    about: "compio-tuned, with multishot receives into its pool, enlarged to 1,024 buffers",
+    about: "compio-tuned, with multishot receives into its pool, enlarged to two buffers a connection, 1,024 at least",
     services: &[(Service::Echo, |job| serve(pooled(job), job, echo_multi))],
     works: &[],
 };
@@ -67,12 +67,14 @@ pub(crate) fn tuned() -> ProactorBuilder {
     builder
 }
 
-/// The pool it has by default, of eight buffers, runs dry, and receives fail.
+/// The pool it has by default, of eight buffers, runs dry, and receives fail. One buffer a connection is not enough: the
+/// next message may come before the task has given back that of the last.
 fn pooled(job: &Job) -> ProactorBuilder {
-    const BUFFERS: NonZero<u16> = NonZero::new(1024).unwrap();
+    const MOST: usize = 1 << 15;
+    let buffers = (2 * job.connections).clamp(1024, MOST) as u16;
     let mut builder = tuned();
     builder
-        .buffer_pool_size(BUFFERS)
+        .buffer_pool_size(NonZero::new(buffers).unwrap_or(NonZero::<u16>::MIN))
         .buffer_pool_buffer_len(job.buffer);
     builder
 }

@@ -95,6 +95,8 @@ pub(crate) enum Service {
 pub(crate) struct Job {
     /// Bytes of the one buffer a connection has.
     pub(crate) buffer: usize,
+    /// As many will be made; for those who have to say beforehand how many buffers they share.
+    pub(crate) connections: usize,
 }
 
 impl Contender {

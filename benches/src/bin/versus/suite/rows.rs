@@ -139,6 +139,11 @@ fn cpu_us(measure: &Measure) -> Option<f64> {
     Some(measure.cpu_ns as f64 / measure.requests as f64 / 1e3)
 }
 
+/// Of messages of 64 KiB.
+fn cpu_us_per_16(measure: &Measure) -> Option<f64> {
+    cpu_us(measure).map(|us| us * 16.0)
+}
+
 fn elapsed_us(measure: &Measure) -> Option<f64> {
     Some(measure.seconds * 1e6 / measure.requests as f64)
 }
@@ -246,6 +251,12 @@ pub(super) static ALL: &[Row] = &[
     served("echo-512x4096", "echo", |s| (s.connections, s.size) = (512, 4096), &[
         view("echo, 512 × 4 KiB", "Echo, 512 connections × 4 KiB: server CPU an echo", "µs", cpu_us, &[Aim::Floor(1.08), Aim::Peers]),
     ]),
+    served("echo-4096x64", "echo", |s| (s.connections, s.size) = (4096, 64), &[
+        view("echo, 4,096 × 64 B", "Echo, 4,096 connections × 64 B: server CPU an echo", "µs", cpu_us, &[Aim::Peers]),
+    ]),
+    served("echo-8x65536", "echo", |s| (s.connections, s.size) = (8, 65536), &[
+        view("echo, 8 × 64 KiB", "Echo, 8 connections × 64 KiB: server CPU an echo", "µs", cpu_us, &[Aim::Peers]),
+    ]),
     served("pipelined", "echo", |s| (s.connections, s.pipeline) = (64, 16), &[
         view("echo, 16 at a time", "Echo, 64 connections × 64 B, 16 on their way on each: server CPU an echo", "µs", cpu_us, &[Aim::Peers]),
     ]),
@@ -257,6 +268,9 @@ pub(super) static ALL: &[Row] = &[
     ]),
     served("download", "download", |_| (), &[
         view("download", "Streams from the server: its CPU for a MiB", "µs", cpu_us, &[Aim::Peers]),
+    ]),
+    served("both-ways", "echo", |s| (s.connections, s.size, s.pipeline) = (8, 65536, 16), &[
+        view("both ways at once", "Streams to the server and back at once: its CPU for a MiB each way", "µs", cpu_us_per_16, &[Aim::Peers]),
     ]),
     served("churn", "churn", |_| (), &[
         view("accept, echo, close", "Connections that come, are answered once, and go: server CPU for one", "µs", cpu_us, &[Aim::Peers]),

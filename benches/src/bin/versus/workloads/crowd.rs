@@ -12,6 +12,10 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, SendFlags};
 
 use super::Plan;
+use crate::cpu::Usage;
+
+/// So many connections between two looks whether the server keeps up: fewer than the 128 that some let wait to be accepted.
+pub(super) const BATCH: usize = 100;
 
 /// What one connection says, and what it expects to hear.
 pub(super) trait Client {
@@ -71,6 +75,10 @@ impl<C: Client> Crowd<C> {
             socket.set_nonblocking(true)?;
             epoll::add(&poller, &socket, EventData::new_u64(index as u64), wanted)?;
             connections.push((socket, client(index)));
+            if connections.len() % BATCH == 0 {
+                // It sleeps once it has accepted them.
+                Usage::at_rest(plan.server_pid)?;
+            }
         }
         Ok(Crowd {
             poller,

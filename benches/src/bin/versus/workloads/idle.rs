@@ -7,6 +7,7 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
+use super::crowd::BATCH;
 use super::{Cost, Kind, Meter, Plan, Workload};
 use crate::contenders::Service;
 
@@ -21,9 +22,6 @@ pub(super) const WORKLOAD: Workload = Workload {
     },
     cost: Cost::Cpu,
 };
-
-/// So many connections between two looks whether the server keeps up: fewer than the 128 that some let wait to be accepted.
-const BATCH: usize = 100;
 
 fn load(plan: &Plan, meter: &mut Meter) -> io::Result<()> {
     answers(plan.server)?;
