@@ -30,9 +30,9 @@ const RINGS: usize = 16;
 /// Reads and writes of files at offsets ([`Read::at`](crate::op::Read::at), [`Write::at`](crate::op::Write::at) and
 /// kin) that are given such a buffer, or a [slice](super::IoBufExt::slice) of one, go as `IORING_OP_READ_FIXED` and
 /// `IORING_OP_WRITE_FIXED` on a ring that knows the memory: the kernel need not look its pages up and hold on to them each
-/// time. That saves about a tenth of an `O_DIRECT` read of 4 KiB, less of one from memory. Elsewhere (other operations,
-/// other threads' rings, the ring in user space, where registering was refused) it is a buffer like any other, with the
-/// same results.
+/// time. That saves about a tenth of an `O_DIRECT` read of 4 KiB, less of one from memory; nothing on the ring in user space,
+/// which only looks whether the memory is known. Elsewhere (other operations, other threads' rings, where registering was
+/// refused) it is a buffer like any other, with the same results.
 ///
 /// Cloning gives another handle to the same memory, which is freed when the last handle and the last buffer are gone. Both
 /// may outlive the runtime.
@@ -92,7 +92,7 @@ impl Arena {
     /// # Errors
     ///
     /// `OutOfMemory` if that is more than `RLIMIT_MEMLOCK` allows who has not `CAP_IPC_LOCK`; `Unsupported` outside a
-    /// runtime, on the ring in user space, on an older kernel, and where it is turned off; `QuotaExceeded` if a
+    /// runtime, on an older kernel's ring, and where it is turned off; `QuotaExceeded` if a
     /// ring knows 64 arenas already, or 16 rings this one; what the kernel says of an arena of more than 1 GiB. The
     /// arena then works as before.
     pub fn register(&self) -> io::Result<()> {

@@ -19,12 +19,14 @@ impl Fd {
     /// operations, and those on other threads, are as before. A plain system call (`IORING_REGISTER_FILES_UPDATE`, Linux
     /// 5.19 for the table). Done twice, it is done once.
     ///
+    /// On the ring in user space it takes a second descriptor (`RLIMIT_NOFILE`), and saves the question what the file is,
+    /// one system call of each operation's.
+    ///
     /// Closing it on another thread then ends on this one: it waits for the runtime's next turn here.
     ///
     /// # Errors
     ///
-    /// `Unsupported` outside a runtime, on the ring in user space, where it is turned off, and if another thread's
-    /// runtime used the descriptor first; `QuotaExceeded` if the ring knows 256 files already; `EBADF` if it is closed;
+    /// `Unsupported` outside a runtime, where it is turned off, and if another thread's runtime used the descriptor first; `QuotaExceeded` if the ring knows 256 files already; `EBADF` if it is closed;
     /// otherwise what the kernel says. The descriptor then works as before.
     ///
     /// # Examples

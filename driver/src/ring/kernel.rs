@@ -20,6 +20,7 @@ use rustix::io_uring::{
 use rustix::time::Timespec;
 
 use super::fork::Owner;
+use super::registered::{Free, Tables};
 use super::{Completion, Setup, Sqe, Support, Wait};
 
 /// `IORING_ENTER_REGISTERED_RING`, Linux 5.18: the descriptor is an index of this thread's table.
@@ -40,10 +41,8 @@ pub(crate) struct KernelRing {
     enter_flags: u32,
     /// Index in this thread's table of registered rings, if it got one.
     registered: Option<u32>,
-    /// The free rows of the table of memory, if that was made.
-    buffers: Option<Vec<u16>>,
-    /// The same of the table of files.
-    files: Option<Vec<u32>>,
+    /// Of its tables of memory and files.
+    free: Free,
 }
 
 impl fmt::Debug for KernelRing {
@@ -179,8 +178,7 @@ impl KernelRing {
             enter_fd,
             enter_flags,
             registered,
-            buffers: None,
-            files: None,
+            free: Free::default(),
             owner: Owner::this(),
             ring: ManuallyDrop::new(ring),
         })

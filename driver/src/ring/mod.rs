@@ -15,6 +15,7 @@ mod fork;
 mod kernel;
 mod poll;
 mod probe;
+mod registered;
 mod setup;
 
 use std::io;
@@ -26,6 +27,7 @@ use io_uring::{opcode, squeue};
 
 pub(crate) use self::kernel::refusal;
 pub(crate) use self::probe::Support;
+use self::registered::Tables;
 pub(crate) use self::setup::VARIABLE;
 pub use self::setup::{DriverKind, Setup};
 
@@ -322,22 +324,29 @@ impl Ring {
         on_ring!(self, ring => ring.unregister_buffers(group), else Ok(()))
     }
 
+    /// Its tables of memory and files.
+    fn tables(&mut self) -> Option<&mut dyn Tables> {
+        match self {
+            Ring::Kernel(ring) => Some(ring),
+            Ring::Poll(ring) => Some(&mut **ring),
+            Ring::Closed => None,
+        }
+    }
+
     /// Has the ring know `len` bytes from `ptr` on, and tells by which index.
     ///
     /// # Errors
     ///
     /// The ring has no such thing (`Unsupported`), or no room for it (`QuotaExceeded`); what the kernel says.
     pub(crate) fn register_buffer(&mut self, ptr: *const u8, len: usize) -> io::Result<u16> {
-        match self {
-            Ring::Kernel(ring) => ring.register_buffer(ptr, len),
-            Ring::Poll(_) | Ring::Closed => Err(io::ErrorKind::Unsupported.into()),
-        }
+        let tables = self.tables().ok_or(io::ErrorKind::Unsupported)?;
+        tables.register_buffer(ptr, len)
     }
 
     /// Has it forget what it knows by that index, which no entry names any more.
     pub(crate) fn unregister_buffer(&mut self, index: u16) {
-        if let Ring::Kernel(ring) = self {
-            ring.unregister_buffer(index);
+        if let Some(tables) = self.tables() {
+            tables.unregister_buffer(index);
         }
     }
 
@@ -347,16 +356,14 @@ impl Ring {
     ///
     /// As those of [`register_buffer`](Ring::register_buffer).
     pub(crate) fn register_file(&mut self, fd: RawFd) -> io::Result<u32> {
-        match self {
-            Ring::Kernel(ring) => ring.register_file(fd),
-            Ring::Poll(_) | Ring::Closed => Err(io::ErrorKind::Unsupported.into()),
-        }
+        let tables = self.tables().ok_or(io::ErrorKind::Unsupported)?;
+        tables.register_file(fd)
     }
 
     /// Has it let go of the file in that row, which no entry names any more.
     pub(crate) fn unregister_file(&mut self, row: u32) {
-        if let Ring::Kernel(ring) = self {
-            ring.unregister_file(row);
+        if let Some(tables) = self.tables() {
+            tables.unregister_file(row);
         }
     }
 

@@ -73,7 +73,10 @@ pub struct Setup {
 ///   the submission waits for. That takes Linux 5.16.
 /// * **Allocations.** A job for a worker is one, watching a descriptor that is new to it may be one. Above the ring
 ///   there are none, as ever.
-/// * **Descriptors.** A driver holds an epoll set and an eventfd instead of a ring.
+/// * **Descriptors.** A driver holds an epoll set and an eventfd instead of a ring, and one more of each file that is
+///   [registered](crate::Fd::register).
+/// * **Memory that is registered** ([`Arena`](crate::buf::Arena)) is not pinned: it does not count against
+///   `RLIMIT_MEMLOCK`, and is reached by its address.
 /// * **Opening a FIFO** without its other end keeps a worker. An open that was cancelled, or dropped, ends for the
 ///   program at once; its worker is got out of the call by `SIGURG`, for which a handler that does nothing is
 ///   installed, once, if the program has none and such an open was given up. Where the program handles `SIGURG` itself

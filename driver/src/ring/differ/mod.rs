@@ -20,7 +20,10 @@
 //! * `MSG_WAITALL` joins packets of a `SOCK_SEQPACKET` socket, too.
 //! * Each wrong member of a chain is told its own error.
 //! * A futex wait that is cancelled, or whose deadline passes, does not break its chain.
-//!
+//! * A cancel by descriptor finds what is done at the file, also through a copy; before Linux 6.10, where `kcmp(2)` is
+//!   refused, too, by the number only.
+//! * A socket is read at offset 0 as at none, and not at others (`ESPIPE`).
+//! * What is wrong with the size of an `open_how` is wrong with the entry.
 //! * A multishot receive that found the socket empty waits, whether a buffer is left or not; only at first sight, and when
 //!   something arrives, it is told that there is none.
 //!
@@ -29,7 +32,11 @@
 //! * Of receives alone buffers are picked here, not of reads; none with `MSG_WAITALL`, no bundles. `SOCK_NONEMPTY` is not told.
 //! * A timeout that counts ends early there when others pass meanwhile: the sum it looks at goes back for a moment, below 0.
 //! * A multishot receive of a `SOCK_SEQPACKET` socket that took the last buffer is `ENOBUFS` at once there; here it waits.
-//! * There are no tables of descriptors or buffers here: `EBADF` where an entry names a place in one.
+//! * A row of the table of files has a descriptor here, so that `EMFILE` may come of filling one; it is closed as soon as
+//!   nobody uses it, there when the system call ends. Rows are not sent to other rings, nor made numbers of
+//!   (`FIXED_FD_INSTALL`), nor filled by an entry (`FILES_UPDATE`): `EINVAL`.
+//! * Known memory is reached by its address here, so that what may not be touched is `EFAULT`, where the kernel goes by the
+//!   pages. That it can be is not looked at when a row is filled. There are no vectors of it (`READV_FIXED`).
 //! * Closing a descriptor while something is in flight on it: the kernel's request holds the file and goes on, here it
 //!   waits for the number until it is cancelled. Above the waist a close waits for what is in flight.
 //! * A close that is followed by a read without waiting in the same chain: there the file is open until the system call
@@ -37,7 +44,6 @@
 //! * A cancel that is staged behind what makes its target ready may find it here, where the kernel has it on its way.
 //! * A deadline that passes while its operation is on the way to a worker answers `ENOENT` there, here `ETIME`.
 //! * A packet that is cut by a receive with `MSG_WAITALL` breaks the chain there, and not here.
-//! * A cancel by descriptor finds requests by the number here, by the file there, so also through a copy.
 //! * A cancel by number, or a deadline, that ends a futex wait answers 1 there, 0 and `ETIME` here; a cancel of all counts
 //!   all these waits as one there.
 //! * A futex wait that was cancelled may still be woken here until its thread has run; then it was not cancelled.

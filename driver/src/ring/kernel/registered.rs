@@ -1,98 +1,25 @@
-//! What the kernel knows beforehand: a table of memory and one of files, so that entries name a row.
+//! The kernel's tables of memory and files.
 
 use std::io;
 use std::os::fd::RawFd;
 
 use super::KernelRing;
+use crate::ring::registered::{Free, Tables};
 
-/// Rows of the tables, which are made when the first is needed.
-const BUFFERS: u16 = 64;
-const FILES: u32 = 256;
-
-impl KernelRing {
-    /// As [`Ring::register_buffer`](crate::ring::Ring::register_buffer). `IORING_REGISTER_BUFFERS2`, Linux 5.19.
-    pub(in crate::ring) fn register_buffer(
-        &mut self,
-        ptr: *const u8,
-        len: usize,
-    ) -> io::Result<u16> {
-        if !self.owner.is_this() {
-            return Err(io::ErrorKind::Unsupported.into());
-        }
-        if self.buffers.is_none() {
-            self.ring
-                .submitter()
-                .register_buffers_sparse(BUFFERS.into())?;
-            self.buffers = Some((0..BUFFERS).rev().collect());
-        }
-        let free = self.buffers.as_ref().and_then(|free| free.last().copied());
-        let Some(index) = free else {
-            return Err(io::ErrorKind::QuotaExceeded.into());
-        };
-        self.update_buffer(index, ptr, len)?;
-        self.buffers.as_mut().and_then(Vec::pop);
-        Ok(index)
+impl Tables for KernelRing {
+    fn free(&mut self) -> &mut Free {
+        &mut self.free
     }
 
-    /// As [`Ring::unregister_buffer`](crate::ring::Ring::unregister_buffer).
-    pub(in crate::ring) fn unregister_buffer(&mut self, index: u16) {
-        if !self.owner.is_this() {
-            return;
-        }
-        // A row that could not be cleared is not used again.
-        if self.update_buffer(index, std::ptr::null(), 0).is_ok()
-            && let Some(free) = &mut self.buffers
-        {
-            free.push(index);
-        }
+    fn is_ours(&self) -> bool {
+        self.owner.is_this()
     }
 
-    /// As [`Ring::register_file`](crate::ring::Ring::register_file). `IORING_REGISTER_FILES2`, Linux 5.19 for a table with
-    /// rows to spare.
-    pub(in crate::ring) fn register_file(&mut self, fd: RawFd) -> io::Result<u32> {
-        if !self.owner.is_this() {
-            return Err(io::ErrorKind::Unsupported.into());
-        }
-        let submitter = self.ring.submitter();
-        if self.files.is_none() {
-            submitter.register_files_sparse(FILES)?;
-            self.files = Some((0..FILES).rev().collect());
-        }
-        let free = self.files.as_ref().and_then(|free| free.last().copied());
-        let Some(row) = free else {
-            return Err(io::ErrorKind::QuotaExceeded.into());
-        };
-        submitter.register_files_update(row, &[fd])?;
-        self.files.as_mut().and_then(Vec::pop);
-        Ok(row)
+    fn register_buffers_sparse(&mut self, rows: u32) -> io::Result<()> {
+        self.ring.submitter().register_buffers_sparse(rows)
     }
 
-    /// As [`Ring::unregister_file`](crate::ring::Ring::unregister_file).
-    pub(in crate::ring) fn unregister_file(&mut self, row: u32) {
-        if !self.owner.is_this() {
-            return;
-        }
-        // A row that could not be cleared is not used again.
-        if self
-            .ring
-            .submitter()
-            .register_files_update(row, &[-1])
-            .is_ok()
-            && let Some(free) = &mut self.files
-        {
-            free.push(row);
-        }
-    }
-
-    /// The ring goes: its table would hold the files for some milliseconds more.
-    pub(super) fn forget_files(&mut self) {
-        if self.files.take().is_some() {
-            // Nothing names them any more. What fails here the end of the ring does.
-            let _ = self.ring.submitter().unregister_files();
-        }
-    }
-
-    fn update_buffer(&self, index: u16, ptr: *const u8, len: usize) -> io::Result<()> {
+    fn register_buffers_update(&mut self, row: u32, ptr: *const u8, len: usize) -> io::Result<()> {
         let memory = libc::iovec {
             iov_base: ptr.cast_mut().cast(),
             iov_len: len,
@@ -102,8 +29,20 @@ impl KernelRing {
         unsafe {
             self.ring
                 .submitter()
-                .register_buffers_update(index.into(), &[memory], None)
+                .register_buffers_update(row, &[memory], None)
         }
+    }
+
+    fn register_files_sparse(&mut self, rows: u32) -> io::Result<()> {
+        self.ring.submitter().register_files_sparse(rows)
+    }
+
+    fn register_files_update(&mut self, row: u32, fds: &[RawFd]) -> io::Result<usize> {
+        self.ring.submitter().register_files_update(row, fds)
+    }
+
+    fn unregister_files(&mut self) -> io::Result<()> {
+        self.ring.submitter().unregister_files()
     }
 }
 

@@ -1,5 +1,7 @@
 //! `IORING_OP_ASYNC_CANCEL` and its kin: ending requests by their number, their descriptor, or all.
 
+use std::os::fd::RawFd;
+
 use super::PollRing;
 use super::carry;
 use super::entry::Entry;
@@ -9,9 +11,11 @@ use super::workers::GivenUp;
 const ALL: u32 = 1;
 const FD: u32 = 2;
 const ANY: u32 = 4;
+/// The descriptor is a row of the table of files.
+const FD_FIXED: u32 = 1 << 3;
 const USERDATA: u32 = 1 << 4;
 const OP: u32 = 1 << 5;
-const KNOWN: u32 = ALL | FD | ANY | USERDATA | OP;
+const KNOWN: u32 = ALL | FD | ANY | FD_FIXED | USERDATA | OP;
 
 /// Whether a cancel asks for what there is.
 pub(super) fn prepare(entry: &Entry) -> Result<(), i32> {
@@ -20,6 +24,37 @@ pub(super) fn prepare(entry: &Entry) -> Result<(), i32> {
         return Err(-libc::EINVAL);
     }
     Ok(())
+}
+
+/// `F_DUPFD_QUERY`, Linux 6.10.
+const F_DUPFD_QUERY: i32 = 1027;
+/// Of `kcmp(2)`.
+const KCMP_FILE: i32 = 0;
+
+/// Whether two descriptors are of one open file; on old kernels, and where it cannot be asked, whether they are one.
+fn same_file(one: RawFd, other: RawFd) -> bool {
+    one == other
+        || asked_by_query(one, other)
+            .or_else(|| asked_by_kcmp(one, other))
+            .unwrap_or(false)
+}
+
+/// `None`: it cannot be asked.
+fn asked_by_query(one: RawFd, other: RawFd) -> Option<bool> {
+    // SAFETY: touches no memory.
+    match unsafe { libc::fcntl(one, F_DUPFD_QUERY, other) } {
+        answer @ 0.. => Some(answer == 1),
+        _ => None,
+    }
+}
+
+fn asked_by_kcmp(one: RawFd, other: RawFd) -> Option<bool> {
+    // SAFETY: touches no memory.
+    let order = unsafe {
+        let own = libc::getpid();
+        libc::syscall(libc::SYS_kcmp, own, own, KCMP_FILE, one, other)
+    };
+    (order >= 0).then_some(order == 0)
 }
 
 fn is_open(fd: i32) -> bool {
@@ -36,13 +71,14 @@ impl PollRing {
         if flags & (ALL | FD | ANY | OP) == 0 {
             return self.cancel_number(own, entry.addr);
         }
-        if flags & FD != 0 && !is_open(entry.fd) {
-            return -libc::EBADF;
-        }
+        let file = match self.file_of(entry) {
+            Ok(file) => file,
+            Err(errno) => return errno,
+        };
         let many = flags & (ALL | ANY) != 0;
         let mut count = 0;
         for key in self.requests.keys() {
-            if key == own || !self.matches(key, entry) {
+            if key == own || !self.matches(key, entry, file) {
                 continue;
             }
             let answer = self.cancel_one(key);
@@ -71,7 +107,19 @@ impl PollRing {
         -libc::ENOENT
     }
 
-    fn matches(&mut self, key: Key, wanted: &Entry) -> bool {
+    /// The descriptor whose requests are meant, if that is what is said.
+    fn file_of(&self, entry: &Entry) -> Result<Option<RawFd>, i32> {
+        let flags = entry.op_flags;
+        match flags & FD != 0 {
+            true if flags & FD_FIXED != 0 || entry.is_fixed() => {
+                self.files.number(entry.fd).map(Some)
+            }
+            true if !is_open(entry.fd) => Err(-libc::EBADF),
+            is_meant => Ok(is_meant.then_some(entry.fd)),
+        }
+    }
+
+    fn matches(&mut self, key: Key, wanted: &Entry, file: Option<RawFd>) -> bool {
         let Some(request) = self.requests.find(key) else {
             return false;
         };
@@ -80,7 +128,11 @@ impl PollRing {
             return true;
         }
         let by_number = flags & USERDATA != 0 || flags & (FD | OP) == 0;
-        (flags & FD == 0 || (entry.fd == wanted.fd && carry::works_on_fd(entry)))
+        let of_file = |file| {
+            let begun = !matches!(request.state, State::Linked | State::Limiting(..));
+            begun && carry::works_on_fd(entry) && same_file(entry.fd, file)
+        };
+        file.is_none_or(of_file)
             && (flags & OP == 0 || u32::from(entry.opcode) == wanted.len)
             && (!by_number || entry.user_data == wanted.addr)
     }
@@ -116,5 +168,28 @@ impl PollRing {
             }
             GivenUp::No => -libc::EALREADY,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+
+    use super::{asked_by_kcmp, asked_by_query, same_file};
+
+    #[test]
+    fn copies_are_of_one_file_however_it_is_asked() {
+        let open = || std::fs::File::open("/dev/null").unwrap();
+        let (one, another) = (open(), open());
+        let copy = one.try_clone().unwrap();
+        let (one, copy, another) = (one.as_raw_fd(), copy.as_raw_fd(), another.as_raw_fd());
+        let asked = [asked_by_query(one, copy), asked_by_kcmp(one, copy)];
+        assert!(!asked.contains(&Some(false)), "{asked:?}");
+        let asked = [asked_by_query(one, another), asked_by_kcmp(one, another)];
+        assert!(!asked.contains(&Some(true)), "{asked:?}");
+        let known = asked.iter().any(Option::is_some);
+        let same = [copy, another].map(|other| same_file(one, other));
+        assert_eq!(same, [known, false]);
+        assert!(same_file(one, one));
     }
 }

@@ -110,7 +110,8 @@ impl PollRing {
             Outcome::Wait(fd, events) => self.wait_for(key, fd, events),
             Outcome::Watch(fd, events) => self.watch_for(key, fd, events),
             Outcome::Work(work) => {
-                let job = self.workers.start(key, work);
+                let rows = self.requests.find(key).map(|request| &request.rows);
+                let job = self.workers.start(key, work, rows);
                 self.set_state(key, State::Working(job));
             }
             Outcome::Sleep(until) => {
@@ -146,12 +147,14 @@ impl PollRing {
             return;
         };
         self.leave(key, &request.state);
+        let result = self.bring(&request.entry, result);
         if carry::counts(&request.entry) {
             self.counts.retain(|(_, counting)| *counting != key);
         }
         if let Some(undo) = request.undo {
             undo.undo();
         }
+        self.let_go_of(request.rows);
         let fails = carry::fails(&request.entry, result);
         if fails || !request.entry.skips_success() {
             self.post(&request.entry, result, flags);

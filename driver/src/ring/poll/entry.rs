@@ -22,7 +22,7 @@ pub(super) struct Entry {
     /// Also the number of a ring of buffers.
     pub(super) buf_index: u16,
     pub(super) personality: u16,
-    /// Also the slot of a direct descriptor.
+    /// Also one more than a row of the table of files (`file_index`).
     pub(super) splice_fd_in: i32,
     pub(super) addr3: u64,
     /// Whose the descriptor is, 0 if that is not known. The kernel has nothing here.
@@ -67,9 +67,14 @@ impl Entry {
         self.has(squeue::Flags::BUFFER_SELECT)
     }
 
-    /// Whether its descriptor is a place in a table.
+    /// Whether its descriptor is a row of the table of files.
     pub(super) fn is_fixed(&self) -> bool {
         self.has(squeue::Flags::FIXED_FILE)
+    }
+
+    /// From now on it is named by its number.
+    pub(super) fn is_resolved(&mut self) {
+        self.flags &= !squeue::Flags::FIXED_FILE.bits();
     }
 
     pub(super) fn ptr<T>(&self) -> *mut T {

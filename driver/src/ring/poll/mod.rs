@@ -23,8 +23,10 @@ mod cancel;
 mod carry;
 mod chain;
 mod entry;
+mod files;
 mod futex;
 mod messages;
+mod registered;
 mod requests;
 mod timers;
 pub(super) mod watch;
@@ -40,14 +42,17 @@ use std::time::{Duration, Instant};
 use self::alarm::Alarm;
 use self::buffers::Groups;
 use self::entry::Entry;
+use self::files::Files;
 use self::futex::Futexes;
 use self::messages::Messages;
+use self::registered::Regions;
 use self::requests::{Key, Requests};
 use self::timers::Timers;
 use self::watch::Watch;
 use self::workers::Workers;
 use super::fork::Owner;
 use super::probe::Support;
+use super::registered::Free;
 use super::{Completion, Setup, Sqe, Wait};
 
 /// How long a worker is left alone that did not hear that it is to come back.
@@ -71,6 +76,10 @@ pub(crate) struct PollRing {
     workers: Workers,
     futexes: Futexes,
     groups: Groups,
+    files: Files,
+    regions: Regions,
+    /// Of the tables of files and memory.
+    free: Free,
     messages: Messages,
     completions: VecDeque<Completion>,
     /// Completions there ever were, but for those of timeouts that passed; and how many when those were taken over that
@@ -111,6 +120,9 @@ impl PollRing {
             workers: Workers::new(&messages),
             futexes: Futexes::new(&messages),
             groups: Groups::default(),
+            files: Files::default(),
+            regions: Regions::default(),
+            free: Free::default(),
             watch,
             alarm,
             timers: Timers::default(),

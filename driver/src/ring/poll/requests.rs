@@ -7,6 +7,7 @@ use std::sync::Arc;
 use slab::Slab;
 
 use super::entry::Entry;
+use super::files::Rows;
 use super::futex::AtWord;
 use super::timers::TimerId;
 use super::workers::Job;
@@ -55,6 +56,10 @@ pub(super) struct Request {
     namesake: Option<Key>,
     /// What its start changed on its descriptor is put back at its end.
     pub(super) undo: Option<super::carry::Undo>,
+    /// What it has named by rows.
+    pub(super) rows: Rows,
+    /// It was looked whether its memory lies in the row that it names.
+    pub(super) looked: bool,
 }
 
 /// Numbers are the slots', not a stranger's: nobody aims them at one bucket.
@@ -108,6 +113,8 @@ impl Requests {
             since,
             namesake: None,
             undo: None,
+            rows: [None, None],
+            looked: false,
         };
         let index = self.slab.insert((stamp, request));
         let key = Key { index, stamp };

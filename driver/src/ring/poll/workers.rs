@@ -17,10 +17,12 @@
 //! call ends by itself.
 
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::AtomicU8;
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
+use super::files::{Row, Rows};
 use super::messages::{Mail, Messages, Post};
 use super::requests::Key;
 
@@ -64,6 +66,8 @@ impl Work {
     }
 }
 
+type Held = [Option<Arc<OwnedFd>>; 2];
+
 /// Where a worker and a ring agree on who completes a request.
 #[derive(Debug)]
 pub(super) struct Job {
@@ -71,6 +75,8 @@ pub(super) struct Job {
     can_be_left: bool,
     /// The thread that is at it.
     thread: Mutex<Option<libc::pid_t>>,
+    /// The files that it works on, where those are rows': they stay open until it is done, also if the ring goes.
+    files: Mutex<Held>,
 }
 
 /// What came of giving a job up.
@@ -96,6 +102,11 @@ impl Job {
         self.thread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn let_go(&self) {
+        let held = std::mem::take(&mut *self.files.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(held);
+    }
+
     pub(super) fn is_given_up(&self) -> bool {
         self.state.load(Acquire) == GIVEN_UP
     }
@@ -112,6 +123,7 @@ impl Job {
 
     pub(super) fn give_up(&self) -> GivenUp {
         if self.moves(QUEUED, GIVEN_UP) {
+            self.let_go();
             GivenUp::Unbegun
         } else if self.can_be_left && self.moves(RUNNING, GIVEN_UP) {
             GivenUp::Running
@@ -135,11 +147,13 @@ impl Workers {
         }
     }
 
-    pub(super) fn start(&self, key: Key, work: Work) -> Arc<Job> {
+    pub(super) fn start(&self, key: Key, work: Work, rows: Option<&Rows>) -> Arc<Job> {
+        let held = rows.map(|rows| rows.each_ref().map(|row| row.as_deref().map(Row::hold)));
         let job = Arc::new(Job {
             state: AtomicU8::new(QUEUED),
             can_be_left: work.throw_away.is_some(),
             thread: Mutex::new(None),
+            files: Mutex::new(held.unwrap_or_default()),
         });
         let (seen, mail) = (job.clone(), self.mail.clone());
         blocking::unblock(move || carry_out(&seen, &mail, key, work)).detach();
@@ -177,6 +191,7 @@ fn carry_out(job: &Job, mail: &Mail, key: Key, work: Work) {
     *job.thread() = Some(unsafe { libc::gettid() });
     if job.moves(QUEUED, RUNNING) {
         let result = (work.run)(job);
+        job.let_go();
         if job.moves(RUNNING, DONE) {
             mail.post(Post::Done(key, result));
         } else if let Some(throw_away) = work.throw_away {

@@ -2,7 +2,9 @@
 
 mod buffers;
 mod cancels;
+mod regions;
 mod sockets;
+mod tables;
 mod times;
 mod words;
 

@@ -5,6 +5,7 @@ use std::ffi::{CStr, CString};
 use io_uring::opcode as op;
 
 use super::super::entry::Entry;
+use super::super::files::cloexec;
 use super::super::workers::{Job, Work};
 use super::{Outcome, answer, uninterrupted};
 
@@ -80,7 +81,7 @@ fn close(fd: i32) {
 
 fn open(entry: &Entry) -> Outcome {
     let (dir, path) = (entry.fd, path(entry.addr));
-    let (flags, mode) = (entry.op_flags.cast_signed(), entry.len);
+    let (flags, mode) = (entry.op_flags.cast_signed() | cloexec(entry), entry.len);
     // As the kernel does it: without being told that it may wait, an open does not (a FIFO's other end ...).
     let extra = if entry.wants_worker() {
         0
@@ -101,13 +102,19 @@ fn open(entry: &Entry) -> Outcome {
     Outcome::Work(Work::on_copies(run, close))
 }
 
-fn open2(entry: &Entry) -> Outcome {
-    if entry.len() != size_of::<libc::open_how>() {
-        return Outcome::Done(-libc::EINVAL);
+pub(super) fn prepare_open2(entry: &Entry) -> Result<(), i32> {
+    if entry.len() == size_of::<libc::open_how>() {
+        Ok(())
+    } else {
+        Err(-libc::EINVAL)
     }
+}
+
+fn open2(entry: &Entry) -> Outcome {
     let (dir, path) = (entry.fd, path(entry.addr));
     // SAFETY: the entry points at one, as long as it says.
-    let how: libc::open_how = unsafe { entry.ptr2::<libc::open_how>().read() };
+    let mut how: libc::open_how = unsafe { entry.ptr2::<libc::open_how>().read() };
+    how.flags |= cloexec(entry) as u64;
     let run = move |job: &Job| {
         until_given_up(job, || {
             let how = &raw const how;

@@ -20,13 +20,15 @@ use std::time::Instant;
 
 use io_uring::opcode as op;
 
-pub(super) use self::socket::{Undo, is_tcp};
+pub(super) use self::rw::{Kind, kind};
+pub(super) use self::socket::{Undo, accepts_many, is_tcp};
+pub(super) use self::splice::{FD_IN_FIXED, names_row_in};
 pub(super) use self::wait::{counts, passes, time_of, tries_again};
 use super::entry::Entry;
 use super::futex::{self, AtWord};
 use super::requests::Key;
 use super::workers::Work;
-use super::{PollRing, messages};
+use super::{PollRing, files, messages};
 use crate::ring::Completion;
 
 /// What came of trying a request.
@@ -57,8 +59,10 @@ pub(super) const OUT: u32 = libc::POLLOUT as u32;
 pub(super) const OPCODES: &[u8] = &[
     op::Nop::CODE,
     op::Read::CODE,
+    op::ReadFixed::CODE,
     op::Readv::CODE,
     op::Write::CODE,
+    op::WriteFixed::CODE,
     op::Writev::CODE,
     op::Recv::CODE,
     op::RecvMsg::CODE,
@@ -146,6 +150,10 @@ pub(super) fn prepare(entry: &mut Entry) -> Result<(), i32> {
     if entry.selects() && entry.opcode != op::Recv::CODE {
         return Err(-libc::EOPNOTSUPP);
     }
+    if entry.opcode == op::OpenAt2::CODE {
+        file::prepare_open2(entry)?;
+    }
+    files::prepare(entry)?;
     match entry.opcode {
         op::Recv::CODE => socket::prepare_recv(entry),
         op::Timeout::CODE | op::LinkTimeout::CODE => wait::prepare(entry),
@@ -161,15 +169,18 @@ pub(super) fn carry(ring: &mut PollRing, key: Key) -> Outcome {
     let Some(request) = ring.requests.find(key) else {
         return Outcome::Gone;
     };
-    let entry = request.entry;
-    if entry.is_fixed() && works_on_fd(&entry) {
-        // There are no tables here.
-        return Outcome::Done(-libc::EBADF);
+    if let Err(errno) = ring.files.resolve(request) {
+        return Outcome::Done(errno);
     }
+    let entry = request.entry;
+    let known = request.rows[0].as_deref();
     match entry.opcode {
         op::Nop::CODE => Outcome::Done(0),
-        op::Read::CODE | op::Readv::CODE => rw::read(&entry),
-        op::Write::CODE | op::Writev::CODE => rw::write(&entry),
+        op::Read::CODE | op::Readv::CODE => rw::read(&entry, known),
+        op::Write::CODE | op::Writev::CODE => rw::write(&entry, known),
+        op::ReadFixed::CODE | op::WriteFixed::CODE => {
+            rw::fixed(&entry, known, &ring.regions, &mut request.looked)
+        }
         op::Recv::CODE if entry.selects() => socket::recv_picked(ring, key, &entry),
         op::Recv::CODE => {
             if socket::is_plain(&entry) && ring.watch.is_drained(entry.fd, entry.identity) {
@@ -184,7 +195,7 @@ pub(super) fn carry(ring: &mut PollRing, key: Key) -> Outcome {
         op::Send::CODE => socket::send(&entry, &mut request.done),
         op::RecvMsg::CODE => socket::recvmsg(&entry),
         op::SendMsg::CODE => socket::sendmsg(&entry),
-        op::Accept::CODE if socket::accepts_many(&entry) => socket::accept_many(ring, key, &entry),
+        op::Accept::CODE if accepts_many(&entry) => socket::accept_many(ring, key, &entry),
         op::Accept::CODE => socket::accept(&entry),
         op::Connect::CODE => socket::connect(&entry, &mut request.undo),
         op::Socket::CODE => socket::socket(&entry),
@@ -192,7 +203,7 @@ pub(super) fn carry(ring: &mut PollRing, key: Key) -> Outcome {
         op::Listen::CODE => socket::listen(&entry),
         op::Shutdown::CODE => socket::shutdown(&entry),
         op::Close::CODE => close(ring, &entry),
-        op::Splice::CODE => splice::splice(&entry),
+        op::Splice::CODE => splice::splice(&entry, &request.rows),
         op::Tee::CODE => splice::tee(&entry),
         op::PollAdd::CODE => wait::poll(&entry),
         op::Timeout::CODE => wait::timeout(ring, key, &entry),
@@ -217,8 +228,10 @@ pub(super) fn says_whose(entry: &Entry, fd: RawFd) -> u64 {
         | op::Send::CODE
         | op::SendMsg::CODE
         | op::Read::CODE
+        | op::ReadFixed::CODE
         | op::Readv::CODE
         | op::Write::CODE
+        | op::WriteFixed::CODE
         | op::Writev::CODE
         | op::PollAdd::CODE
             if entry.fd == fd =>
@@ -263,9 +276,12 @@ pub(super) fn fails(entry: &Entry, result: i32) -> bool {
     }
     let moved = u64::from(result.cast_unsigned());
     match entry.opcode {
-        op::Read::CODE | op::Write::CODE | op::Splice::CODE | op::Tee::CODE => {
-            moved < u64::from(entry.len)
-        }
+        op::Read::CODE
+        | op::ReadFixed::CODE
+        | op::Write::CODE
+        | op::WriteFixed::CODE
+        | op::Splice::CODE
+        | op::Tee::CODE => moved < u64::from(entry.len),
         op::Readv::CODE | op::Writev::CODE => moved < rw::total(entry),
         op::Recv::CODE | op::Send::CODE if socket::wants_all(entry) => moved < u64::from(entry.len),
         _ => false,
@@ -273,6 +289,9 @@ pub(super) fn fails(entry: &Entry, result: i32) -> bool {
 }
 
 fn close(ring: &mut PollRing, entry: &Entry) -> Outcome {
+    if entry.splice_fd_in != 0 {
+        return close_row(ring, entry);
+    }
     let fd = entry.fd;
     ring.watch.forget(fd);
     // SAFETY: who stages a close gives the descriptor up.
@@ -283,9 +302,22 @@ fn close(ring: &mut PollRing, entry: &Entry) -> Outcome {
     Outcome::Done(close())
 }
 
+fn close_row(ring: &mut PollRing, entry: &Entry) -> Outcome {
+    let row = entry.splice_fd_in.cast_unsigned() as usize - 1;
+    match ring.empty_row(row) {
+        // It may be the last that closes the file.
+        Ok(file) if entry.wants_worker() => Outcome::Work(Work::new(move || {
+            drop(file);
+            0
+        })),
+        Ok(_) => Outcome::Done(0),
+        Err(errno) => Outcome::Done(errno),
+    }
+}
+
 fn message(entry: &Entry) -> i32 {
     if entry.addr != 0 {
-        // Descriptors cannot be sent: there are no direct ones here.
+        // Rows are not sent.
         return -libc::EINVAL;
     }
     let message = Completion {

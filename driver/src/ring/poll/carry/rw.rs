@@ -12,6 +12,8 @@ use std::os::fd::RawFd;
 use io_uring::opcode as op;
 
 use super::super::entry::Entry;
+use super::super::files::Row;
+use super::super::registered::Regions;
 use super::super::watch::poll_now;
 use super::super::workers::Work;
 use super::{IN, OUT, Outcome, answer, uninterrupted};
@@ -24,13 +26,13 @@ const NOWAIT: i32 = libc::RWF_NOWAIT;
 
 /// What reads and writes of a descriptor are like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in super::super) enum Kind {
     File,
     Socket,
     Other,
 }
 
-pub(super) fn kind(fd: RawFd) -> Result<Kind, i32> {
+pub(in super::super) fn kind(fd: RawFd) -> Result<Kind, i32> {
     // SAFETY: all zeros are a `stat`; the call fills it in, and reads no memory.
     let (mode, result) = unsafe {
         let mut stat: libc::stat = mem::zeroed();
@@ -122,32 +124,62 @@ pub(super) fn total(entry: &Entry) -> u64 {
     Memory::of(entry).total()
 }
 
-pub(super) fn read(entry: &Entry) -> Outcome {
-    carry(entry, IN)
+pub(super) fn read(entry: &Entry, row: Option<&Row>) -> Outcome {
+    carry(entry, row, IN)
 }
 
-pub(super) fn write(entry: &Entry) -> Outcome {
-    carry(entry, OUT)
+pub(super) fn write(entry: &Entry, row: Option<&Row>) -> Outcome {
+    carry(entry, row, OUT)
 }
 
-fn carry(entry: &Entry, events: u32) -> Outcome {
+/// What the descriptor is that an entry names: a row remembers it.
+pub(super) fn kind_of(fd: RawFd, row: Option<&Row>) -> Result<Kind, i32> {
+    row.map_or_else(|| kind(fd), Row::kind)
+}
+
+fn carry(entry: &Entry, row: Option<&Row>, events: u32) -> Outcome {
     if matches!(entry.opcode, op::Readv::CODE | op::Writev::CODE)
         && entry.len() > libc::UIO_MAXIOV as usize
     {
         return Outcome::Done(-libc::EINVAL);
     }
+    match kind_of(entry.fd, row) {
+        Ok(kind) => carry_on(kind, entry, events),
+        Err(errno) => Outcome::Done(errno),
+    }
+}
+
+/// A read or write of memory that the ring knows: whether it does is looked at once.
+pub(super) fn fixed(
+    entry: &Entry,
+    row: Option<&Row>,
+    regions: &Regions,
+    looked: &mut bool,
+) -> Outcome {
+    let kind = match kind_of(entry.fd, row) {
+        Ok(kind) => kind,
+        Err(errno) => return Outcome::Done(errno),
+    };
+    if !*looked && let Err(errno) = regions.check(entry) {
+        return Outcome::Done(errno);
+    }
+    *looked = true;
+    let reads = entry.opcode == op::ReadFixed::CODE;
+    carry_on(kind, entry, if reads { IN } else { OUT })
+}
+
+fn carry_on(kind: Kind, entry: &Entry, events: u32) -> Outcome {
     let memory = Memory::of(entry);
     let (fd, offset, flags) = (entry.fd, entry.off, entry.op_flags.cast_signed());
-    match kind(fd) {
-        Err(errno) => Outcome::Done(errno),
-        Ok(Kind::File) => Outcome::Work(Work::new(move || {
+    match kind {
+        Kind::File => Outcome::Work(Work::new(move || {
             // The whole of it moves to the worker.
             let memory = memory;
             vectored(fd, events, memory.vectors(), memory.count, offset, flags)
         })),
-        Ok(Kind::Socket) if offset != OWN && events == OUT => Outcome::Done(-libc::ESPIPE),
-        Ok(Kind::Socket) => wait_if_empty(fd, events, flags, socket(fd, events, &memory)),
-        Ok(Kind::Other) => other(fd, events, &memory, flags),
+        Kind::Socket if !matches!(offset, 0 | OWN) => Outcome::Done(-libc::ESPIPE),
+        Kind::Socket => wait_if_empty(fd, events, flags, socket(fd, events, &memory)),
+        Kind::Other => other(fd, events, &memory, flags),
     }
 }
 

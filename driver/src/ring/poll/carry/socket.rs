@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::super::PollRing;
 use super::super::entry::Entry;
+use super::super::files::cloexec;
 use super::super::requests::Key;
 use super::super::watch::poll_now;
 use super::rw::is_nonblocking;
@@ -265,7 +266,7 @@ pub(super) fn sendmsg(entry: &Entry) -> Outcome {
     or_wait(entry, OUT, result)
 }
 
-pub(super) fn accepts_many(entry: &Entry) -> bool {
+pub(in super::super) fn accepts_many(entry: &Entry) -> bool {
     entry.ioprio & ACCEPT_MULTISHOT != 0
 }
 
@@ -280,7 +281,8 @@ fn accept_now(entry: &Entry) -> i32 {
         // SAFETY: the address and its length, if there are any, are the request's.
         uninterrupted(|| unsafe {
             let (addr, len) = (entry.ptr(), entry.ptr2());
-            libc::accept4(entry.fd, addr, len, entry.op_flags.cast_signed()).into()
+            let flags = entry.op_flags.cast_signed() | cloexec(entry);
+            libc::accept4(entry.fd, addr, len, flags).into()
         })
     })
 }
@@ -297,7 +299,10 @@ pub(super) fn accept_many(ring: &mut PollRing, key: Key, entry: &Entry) -> Outco
         match accept_now(entry) {
             errno if errno == -libc::EAGAIN => break,
             errno if errno < 0 => return Outcome::Done(errno),
-            socket => ring.tell(key, socket, 0),
+            socket => match ring.bring(entry, socket) {
+                errno if errno < 0 => return Outcome::Done(errno),
+                told => ring.tell(key, told, 0),
+            },
         }
     }
     Outcome::Wait(entry.fd, IN)
@@ -330,7 +335,8 @@ pub(super) fn connect(entry: &Entry, undo: &mut Option<Undo>) -> Outcome {
 }
 
 pub(super) fn socket(entry: &Entry) -> Outcome {
-    let (domain, kind, protocol) = (entry.fd, entry.off as i32, entry.len.cast_signed());
+    let (domain, protocol) = (entry.fd, entry.len.cast_signed());
+    let kind = entry.off as i32 | cloexec(entry);
     // SAFETY: touches no memory.
     Outcome::Done(answer(
         unsafe { libc::socket(domain, kind, protocol) }.into(),

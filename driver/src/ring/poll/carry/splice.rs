@@ -6,19 +6,27 @@ use std::os::fd::RawFd;
 use io_uring::opcode as op;
 
 use super::super::entry::Entry;
+use super::super::files::Rows;
 use super::super::watch::poll_now;
 use super::super::workers::Work;
-use super::rw::{Kind, kind};
+use super::rw::{Kind, kind_of};
 use super::socket::unblocked;
 use super::{IN, OUT, Outcome, uninterrupted};
 
-const FD_IN_FIXED: u32 = 1 << 31;
+/// The descriptor to take from is a row of the table of files.
+pub(in super::super) const FD_IN_FIXED: u32 = 1 << 31;
 /// "At the descriptor's own position".
 const OWN: u64 = u64::MAX;
 
-pub(super) fn splice(entry: &Entry) -> Outcome {
+/// Whether an entry takes from a row of the table of files.
+pub(in super::super) fn names_row_in(entry: &Entry) -> bool {
+    matches!(entry.opcode, op::Splice::CODE | op::Tee::CODE) && entry.op_flags & FD_IN_FIXED != 0
+}
+
+pub(super) fn splice(entry: &Entry, rows: &Rows) -> Outcome {
     let (from, to) = (entry.splice_fd_in, entry.fd);
-    let kinds = match (kind(from), kind(to)) {
+    let (row_to, row_from) = (rows[0].as_deref(), rows[1].as_deref());
+    let kinds = match (kind_of(from, row_from), kind_of(to, row_to)) {
         (Ok(from), Ok(to)) => (from, to),
         (Err(errno), _) | (_, Err(errno)) => return Outcome::Done(errno),
     };
@@ -48,9 +56,6 @@ pub(super) fn tee(entry: &Entry) -> Outcome {
 
 /// What has to be waited for, or is wrong, before the call.
 fn before(entry: &Entry, (from, to): (Kind, Kind)) -> Option<Outcome> {
-    if entry.op_flags & FD_IN_FIXED != 0 {
-        return Some(Outcome::Done(-libc::EBADF));
-    }
     if entry.len == 0 || entry.op_flags & libc::SPLICE_F_NONBLOCK != 0 {
         return None;
     }
