@@ -33,6 +33,9 @@ impl Driver {
     /// Whether a [turn](Driver::turn) would find something now.
     pub fn has_more(&self) -> bool {
         let mut core = self.core();
-        !core.backlog.is_empty() || core.ring.has_completions() || core.ring.has_news()
+        !core.backlog.is_empty()
+            || !core.batch.is_empty()
+            || core.ring.has_completions()
+            || core.ring.has_news()
     }
 }

@@ -87,7 +87,7 @@ impl Driver {
         let mut staged = false;
         if core.backlog.is_empty() {
             // An error here will come again, to the turn, which reports it.
-            let _ = self.enter_ring(core, Wait::No);
+            let _ = self.enter_again(core);
             staged = core.ring.stage(&core.group);
         }
         if !staged {
@@ -133,14 +133,15 @@ impl Driver {
             if core.backlog.is_empty() {
                 break;
             }
-            self.enter_ring(core, Wait::No)?;
+            self.enter_again(core)?;
             if core.backlog.len() == before {
                 // The kernel takes nothing before it is rid of completions.
                 wait = Wait::No;
                 break;
             }
         }
-        if core.ring.has_completions() {
+        self.collect(core);
+        if !core.batch.is_empty() {
             wait = Wait::No;
         }
         if wait != Wait::No || core.ring.wants_enter() {
@@ -152,16 +153,33 @@ impl Driver {
     }
 
     /// An enter runs no more than some twenty pieces of deferred work. A disk that has completed more would be fed in
-    /// helpings: what it has done is collected before it is given more to do.
+    /// helpings: what it has done is collected before it is given more to do. So are receives, for each helping of which
+    /// there are buffers to pick.
     #[inline]
     fn have_the_rest(&self, core: &mut Core) -> io::Result<()> {
         let mut helpings = HELPINGS;
         while helpings > 0 && core.ring.has_deferred() {
             helpings -= 1;
             add(&self.inner.counts.enters, 1);
+            self.collect(core);
+            self.inner.chunks.publish();
             core.ring.enter(Wait::No)?;
         }
         Ok(())
+    }
+
+    /// Moves what has completed out of the ring, behind what was before and is not settled yet.
+    #[inline]
+    fn collect(&self, core: &mut Core) {
+        let before = core.batch.len();
+        core.ring.reap(&mut core.batch);
+        self.inner.chunks.reaped(&core.batch[before..]);
+    }
+
+    /// Enters before what completed is settled: for what may be received now, too, there are to be buffers.
+    fn enter_again(&self, core: &mut Core) -> io::Result<()> {
+        self.collect(core);
+        self.enter_ring(core, Wait::No)
     }
 
     fn enter_ring(&self, core: &mut Core, wait: Wait) -> io::Result<()> {
@@ -185,7 +203,7 @@ impl Driver {
                 return;
             }
             // An error here will come again, to the turn, which reports it.
-            let _ = self.enter_ring(&mut core, Wait::No);
+            let _ = self.enter_again(&mut core);
         }
     }
 
@@ -196,18 +214,21 @@ impl Driver {
     fn reap(&self) {
         let mut batch = {
             let core = &mut *self.core();
-            let mut batch = std::mem::take(&mut core.batch);
-            core.ring.reap(&mut batch);
-            batch
+            self.collect(core);
+            std::mem::take(&mut core.batch)
         };
         add(&self.inner.counts.completions, batch.len() as u64);
-        self.inner.chunks.reaped(&batch);
         let mut rest = batch.iter();
         while let Some(what) = self.settle_some(&mut rest) {
             self.follow(what);
         }
         batch.clear();
-        self.core().batch = batch;
+        let mut core = self.core();
+        // What was collected meanwhile, to make room in a queue, is for the next turn.
+        if core.batch.is_empty() {
+            core.batch = batch;
+        }
+        drop(core);
         self.wake_ready();
     }
 

@@ -1,6 +1,8 @@
 //! Section H: buffers that the kernel picks.
 
 use std::cell::RefCell;
+use std::io::Write;
+use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use runtime::net::UnixStream;
 
 spec! {
     h1_more_messages_than_buffers_lose_nothing;
+    async h1_however_many_messages_come_at_once_each_finds_a_buffer on kernel;
     h1_without_a_single_buffer_receives_take_memory_of_their_own;
     h1_a_receive_that_finds_no_buffer_does_not_spin;
     h1_a_multishot_receive_goes_on_without_buffers;
@@ -71,6 +74,36 @@ async fn h1_many(count: usize) {
 fn h1_more_messages_than_buffers_lose_nothing(ring: Ring) {
     let builder = ring.builder().chunk_size(64).chunk_limit(32);
     builder.build().unwrap().block_on(h1_many(100));
+}
+
+/// The kernel receives them in helpings, as deferred work; before each there are buffers again.
+async fn h1_however_many_messages_come_at_once_each_finds_a_buffer(_: Ring) {
+    const COUNT: usize = 300;
+    let mut peers = Vec::new();
+    let mut streams = Vec::new();
+    for _ in 0..COUNT {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        peers.push(theirs);
+        streams.push(UnixStream::from_std(ours).unwrap());
+    }
+    let mut all: Vec<_> = streams.iter().map(UnixStream::chunks).collect();
+    for chunks in &mut all {
+        let mut next = pin!(chunks.next());
+        assert!(poll_now(&mut next).await.is_pending());
+    }
+    submitted().await;
+    for round in 0..3u8 {
+        // Without a turn in between.
+        for (n, theirs) in peers.iter_mut().enumerate() {
+            theirs.write_all(&[round, n as u8]).unwrap();
+        }
+        for (n, chunks) in all.iter_mut().enumerate() {
+            let chunk = chunks.next().await.unwrap().unwrap();
+            assert_eq!(chunk[..], [round, n as u8]);
+        }
+    }
+    assert_eq!(metrics().chunks_dry, 0);
+    assert_eq!(metrics().chunks_lent, 0);
 }
 
 fn h1_without_a_single_buffer_receives_take_memory_of_their_own(ring: Ring) {
