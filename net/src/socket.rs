@@ -314,6 +314,32 @@ impl Socket {
         self.writing(SendMsg::new(bufs, addr.cloned(), flags).with_control(control))
     }
 
+    /// From how many bytes on a send goes without a copy, as with
+    /// [`TcpStream::set_zero_copy`](crate::TcpStream::set_zero_copy). Default: `None`, whatever the runtime was built with;
+    /// what the socket becomes takes over what was set here.
+    ///
+    /// For TCP and UDP sockets; others copy all the same.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> { runtime::Runtime::new()?.block_on(async {
+    /// use runtime::net::{Domain, Socket, Type};
+    ///
+    /// let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).await?;
+    /// socket.set_zero_copy(Some(4096));
+    /// assert_eq!(socket.into_udp_socket()?.zero_copy(), Some(4096));
+    /// # Ok(()) }) }
+    /// ```
+    pub fn set_zero_copy(&self, least: Option<usize>) {
+        self.fd.set_zero_copy(least);
+    }
+
+    /// What [`set_zero_copy`](Socket::set_zero_copy) set, if it was not undone.
+    pub fn zero_copy(&self) -> Option<usize> {
+        self.fd.zero_copy()
+    }
+
     /// Ends one direction of the connection, or both; see [`TcpStream::shutdown`](crate::TcpStream::shutdown).
     pub fn shutdown(&self, how: Shutdown) -> Op<op::Shutdown> {
         Op::on(&self.fd, op::Shutdown::new(how))

@@ -151,6 +151,33 @@ impl<S: Connected> OwnedWriteHalf<S> {
         self.stream.shutdown(Shutdown::Write)
     }
 
+    /// From how many bytes on a write goes without a copy, as with [`TcpStream::set_zero_copy`]; of a unix socket none does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> { runtime::Runtime::new()?.block_on(async {
+    /// # use runtime::net::{TcpListener, TcpStream};
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (peer, _) = listener.accept().await?;
+    /// let (_reader, writer) = stream.into_split();
+    /// writer.set_zero_copy(Some(16 * 1024));
+    /// assert_eq!(writer.zero_copy(), Some(16 * 1024));
+    /// writer.write_all(vec![7; 64 * 1024]).await.0?;
+    /// assert_eq!(peer.read_exact(vec![0; 64 * 1024]).await.1, [7; 64 * 1024]);
+    /// # Ok(()) }) }
+    /// ```
+    pub fn set_zero_copy(&self, least: Option<usize>) {
+        let _ = least;
+    }
+
+    /// What [`set_zero_copy`](OwnedWriteHalf::set_zero_copy), the stream's own, or the runtime's builder set, if it was not
+    /// undone.
+    pub fn zero_copy(&self) -> Option<usize> {
+        self.stream.fd().zero_copy()
+    }
+
     /// Drops the half without ending writing: the connection stays as it is while the read half lives.
     ///
     /// # Examples

@@ -24,8 +24,12 @@ macro_rules! becomes {
             /// `InvalidInput` if it is of another domain or type: then it is closed.
             pub fn $name(self) -> io::Result<$handle> {
                 self.must_be(&$domain, $kind)?;
+                let zero_copy = self.fd.zero_copy();
                 let handle = <$handle as Connection>::adopt(self.fd, true);
                 handle.limits().copy(&self.limits)?;
+                if zero_copy.is_none() {
+                    handle.fd().set_zero_copy(zero_copy);
+                }
                 Ok(handle)
             }
         )*}

@@ -29,6 +29,8 @@ spec! {
     async h4_a_descriptor_where_it_is_of_no_use_copies_from_then_on;
     async h4_where_it_cannot_be_done_the_kernel_copies;
     h4_the_builder_has_the_sockets_of_a_runtime_do_it;
+    async h4_the_write_half_and_a_socket_of_any_kind_do_it_too;
+    h4_what_a_socket_becomes_takes_over_what_was_set;
 }
 
 /// More than the peer has room for, and less than we have.
@@ -348,6 +350,47 @@ fn h4_the_builder_has_the_sockets_of_a_runtime_do_it(ring: Ring) {
             let (ours, theirs) = streams().await;
             assert_eq!((ours.zero_copy(), theirs.zero_copy()), (least, least));
             assert_eq!(datagrams().await.zero_copy(), least);
+        });
+    }
+}
+
+/// Sends twice as much as it takes to go without a copy, through whatever `send` is.
+async fn goes_without_a_copy<F: Future>(ring: Ring, theirs: &net::TcpStream, send: F) {
+    let before = metrics().zero_copy;
+    let received = theirs.read_exact(vec![0; 2000]);
+    let (_, (read, got)) = futures_lite::future::zip(send, received).await;
+    read.unwrap();
+    assert!(got == bytes(2000));
+    let in_place = metrics().zero_copy - before;
+    assert_eq!(in_place, u64::from(ring.name != "poll"));
+}
+
+async fn h4_the_write_half_and_a_socket_of_any_kind_do_it_too(ring: Ring) {
+    let (ours, theirs) = streams().await;
+    let (_reader, writer) = ours.into_split();
+    writer.set_zero_copy(Some(1000));
+    goes_without_a_copy(ring, &theirs, writer.write_all(bytes(2000))).await;
+    let (ours, theirs) = streams().await;
+    let ours = net::Socket::from(std::os::fd::OwnedFd::from(ours.into_std().await.unwrap()));
+    assert_eq!(ours.zero_copy(), None);
+    ours.set_zero_copy(Some(1000));
+    goes_without_a_copy(ring, &theirs, ours.send(bytes(2000))).await;
+}
+
+fn h4_what_a_socket_becomes_takes_over_what_was_set(ring: Ring) {
+    for of_the_runtime in [None, Some(500)] {
+        let runtime = ring.builder().zero_copy(of_the_runtime).build().unwrap();
+        runtime.block_on(async {
+            for own in [None, Some(1000)] {
+                let kind = net::Type::DGRAM;
+                let socket = net::Socket::new(net::Domain::IPV4, kind, None)
+                    .await
+                    .unwrap();
+                socket.set_zero_copy(own);
+                assert_eq!(socket.zero_copy(), own);
+                let socket = socket.into_udp_socket().unwrap();
+                assert_eq!(socket.zero_copy(), own.or(of_the_runtime));
+            }
         });
     }
 }
