@@ -24,6 +24,7 @@
 //!   refused, too, by the number only.
 //! * A socket is read at offset 0 as at none, and not at others (`ESPIPE`).
 //! * What is wrong with the size of an `open_how` is wrong with the entry.
+//! * A socket for which there is no row in the table of files does not break its chain; a file, or a connection, does.
 //! * A multishot receive that found the socket empty waits, whether a buffer is left or not; only at first sight, and when
 //!   something arrives, it is told that there is none.
 //!
@@ -50,6 +51,7 @@
 //! * What waits on one of the kernel's workers (a splice of nothing) hears a cancel as `EINTR`, and no deadline.
 
 mod cases;
+mod fixed;
 mod members;
 mod place;
 mod program;

@@ -9,7 +9,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tempfile::TempDir;
 
 use super::members::plain::{NOP, anywhere};
-use super::members::{What, cancels, picks, reads, times, waits, words, writes};
+use super::members::{What, cancels, picks, reads, rows, times, waits, words, writes};
 
 /// The descriptors of a strand: an end to read from, an end to write to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub(super) enum Place {
     Counter,
     /// A word of memory.
     Word,
+    /// The rows of the ring's table of files; alone in its program.
+    Table,
 }
 
 /// What a place consists of.
@@ -55,7 +57,7 @@ impl Place {
     pub(super) fn ends(self) -> Ends {
         let mut address = None;
         let (reader, writer) = match self {
-            Place::Pipe | Place::Clock | Place::Counter | Place::Word => pipe(),
+            Place::Pipe | Place::Clock | Place::Counter | Place::Word | Place::Table => pipe(),
             Place::FullPipe => {
                 let (reader, writer) = pipe();
                 fill(&writer);
@@ -106,6 +108,7 @@ impl Place {
                 prop_oneof![2 => anywhere(), 4 => times::times(), 2 => cancels::changes()].boxed()
             }
             Place::Word => prop_oneof![1 => anywhere(), 4 => words::words()].boxed(),
+            Place::Table => prop_oneof![1 => anywhere(), 5 => rows::rows()].boxed(),
             Place::File => prop_oneof![2 => anywhere(), 2 => reads, 2 => writes].boxed(),
             Place::Listener => {
                 prop_oneof![3 => anywhere(), 4 => waits::accepts(), 1 => polls].boxed()

@@ -6,6 +6,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::fixed::{Fixed, fixed};
 use super::members::What;
 use super::place::Place;
 use super::settled::settled;
@@ -25,6 +26,7 @@ pub(super) struct Member {
     pub(super) limit: Option<bool>,
     /// Its success is not told.
     pub(super) skips: bool,
+    pub(super) fixed: Fixed,
 }
 
 #[derive(Clone, Debug)]
@@ -35,16 +37,18 @@ pub(super) struct Strand {
     pub(super) clients: Vec<bool>,
 }
 
-fn member(place: Place) -> impl Strategy<Value = Member> {
+/// `rows`: files may be named by rows.
+fn member(place: Place, rows: bool) -> impl Strategy<Value = Member> {
     let link = prop_oneof![3 => Just(Link::Soft), 1 => Just(Link::Hard)];
     let limit = proptest::option::weighted(0.25, any::<bool>());
     let skips = prop::bool::weighted(0.15);
-    let member = (place.members(), link, limit, skips);
-    member.prop_map(|(what, link, limit, skips)| Member {
+    let member = (place.members(), link, limit, skips, fixed(rows));
+    member.prop_map(|(what, link, limit, skips, fixed)| Member {
         what,
         link,
         limit,
         skips,
+        fixed,
     })
 }
 
@@ -62,8 +66,10 @@ fn anywhere() -> impl Strategy<Value = Place> {
 }
 
 fn strand(place: impl Strategy<Value = Place>) -> impl Strategy<Value = Strand> {
-    place.prop_flat_map(|place| {
-        let chain = vec(member(place), 1..5).prop_map(move |chain| settled(place, chain));
+    let rows = prop::bool::weighted(0.4);
+    (place, rows).prop_flat_map(|(place, rows)| {
+        let chain = vec(member(place, rows && place != Place::Table), 1..5)
+            .prop_map(move |chain| settled(place, chain));
         let chains = vec(chain, 1..6);
         let clients = vec(any::<bool>(), 6);
         (chains, clients).prop_map(move |(chains, clients)| Strand {
@@ -77,5 +83,7 @@ fn strand(place: impl Strategy<Value = Place>) -> impl Strategy<Value = Strand> 
 pub(super) fn program() -> impl Strategy<Value = Vec<Strand>> {
     // What completes elsewhere would count.
     let counting = vec(strand(Just(Place::Counter)), 1);
-    prop_oneof![8 => vec(strand(anywhere()), 1..5), 2 => counting]
+    // Which row is free depends on all.
+    let rows = vec(strand(Just(Place::Table)), 1);
+    prop_oneof![8 => vec(strand(anywhere()), 1..5), 2 => counting, 1 => rows]
 }

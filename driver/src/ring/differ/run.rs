@@ -131,6 +131,9 @@ impl Run<'_> {
         }
         let world = &mut self.worlds[strand];
         let entry = member.what.kind().entry(world, at).user_data(number);
+        let entry = member
+            .fixed
+            .apply(member.what, entry, world, &mut self.ring);
         let bond = match member.link {
             Link::Soft => squeue::Flags::IO_LINK,
             Link::Hard => squeue::Flags::IO_HARDLINK,

@@ -9,6 +9,7 @@ use io_uring::{opcode, squeue, types};
 use tempfile::TempDir;
 
 use super::members::At;
+use super::members::rows::ROWS;
 use super::place::{Ends, Place, pipe};
 use crate::ring::Ring;
 use crate::ring::poll::watch::poll_now;
@@ -48,6 +49,8 @@ pub(super) struct World {
     pub(super) word: Box<AtomicU32>,
     /// Those who were woken and have not said so.
     pub(super) owed: i32,
+    /// Of the reader and the writer, once something names them by their rows.
+    rows: [Option<u32>; 2],
 }
 
 impl World {
@@ -67,6 +70,10 @@ impl World {
             // SAFETY: the memory is the world's, which is there until all that is in flight has ended.
             unsafe { ring.register_buffers(at, PICKS, group) }.unwrap();
         }
+        if place == Place::Table {
+            let tables = ring.tables().unwrap();
+            tables.register_files_sparse(ROWS).unwrap();
+        }
         let mut world = World {
             place,
             reader,
@@ -79,6 +86,7 @@ impl World {
             buffers,
             word: Box::default(),
             owed: 0,
+            rows: [None; 2],
         };
         world.provide(3);
         world
@@ -90,6 +98,16 @@ impl World {
 
     pub(super) fn writer(&self) -> types::Fd {
         types::Fd(self.writer.as_ref().map_or(-1, AsRawFd::as_raw_fd))
+    }
+
+    /// The row in which the descriptor `fd` is, if it is the reader's or the writer's.
+    pub(super) fn row(&mut self, fd: RawFd, ring: &mut Ring) -> Option<u32> {
+        let ends = [self.reader().0, self.writer().0];
+        let end = ends.iter().position(|end| *end == fd && fd >= 0)?;
+        if self.rows[end].is_none() {
+            self.rows[end] = Some(ring.register_file(fd).unwrap());
+        }
+        self.rows[end]
     }
 
     /// Where splices go.
@@ -184,6 +202,11 @@ impl World {
     /// Room for a read, or bytes to be written.
     pub(super) fn room(&mut self, fill: u8) -> *mut u8 {
         self.memory(fill).bytes.as_mut_ptr()
+    }
+
+    /// That of the last entry which has any.
+    pub(super) fn last_memory(&self) -> &[u8] {
+        self.memory.last().map_or(&[], |memory| &memory.bytes)
     }
 
     /// The same in two parts.

@@ -147,6 +147,8 @@ impl PollRing {
             return;
         };
         self.leave(key, &request.state);
+        // A socket that is there, but for which there is no row, is no failure to the kernel's chains.
+        let made = result >= 0 && request.entry.opcode == opcode::Socket::CODE;
         let result = self.bring(&request.entry, result);
         if carry::counts(&request.entry) {
             self.counts.retain(|(_, counting)| *counting != key);
@@ -155,7 +157,7 @@ impl PollRing {
             undo.undo();
         }
         self.let_go_of(request.rows);
-        let fails = carry::fails(&request.entry, result);
+        let fails = carry::fails(&request.entry, result) && !made;
         if fails || !request.entry.skips_success() {
             self.post(&request.entry, result, flags);
         }

@@ -264,6 +264,34 @@ fn a_chain_goes_on_with_what_it_has_put_into_a_row() {
 }
 
 #[test]
+fn a_chain_breaks_behind_what_finds_no_row_but_a_socket() {
+    on_both(|tried| {
+        tables(tried).register_files_sparse(1).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let fd = listener.as_raw_fd();
+        let _clients = [(); 2].map(|()| TcpStream::connect(listener.local_addr().unwrap()));
+        assert_eq!(one(tried, open(Some(0), 0)), 0);
+        for (row, errno) in [(ANY, FULL), (Some(1), NO_ROW)] {
+            for (entry, breaks) in [
+                (open(row, 0), true),
+                (accept(fd, row, 0), true),
+                (socket(row, 0), false),
+            ] {
+                tried.chain(1, &[entry, opcode::Nop::new().build()]);
+                tried.until(2);
+                let then = if breaks { -libc::ECANCELED } else { 0 };
+                assert_eq!(tried.take(), [(1, errno), (2, then)]);
+            }
+        }
+        let none = opcode::Socket::new(99, 0, 0).file_index(Some(slot(Some(0))));
+        tried.chain(1, &[none.build(), opcode::Nop::new().build()]);
+        tried.until(2);
+        let none = -libc::EAFNOSUPPORT;
+        assert_eq!(tried.take(), [(1, none), (2, -libc::ECANCELED)]);
+    });
+}
+
+#[test]
 fn what_has_begun_on_a_row_keeps_its_file_and_no_more_does() {
     on_both(|tried| {
         let (reader, writer) = pipe();

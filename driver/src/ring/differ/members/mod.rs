@@ -5,6 +5,7 @@ pub(super) mod cancels;
 pub(super) mod picks;
 pub(super) mod plain;
 pub(super) mod reads;
+pub(super) mod rows;
 pub(super) mod times;
 pub(super) mod waits;
 pub(super) mod words;
@@ -16,6 +17,7 @@ use self::cancels::Cancel;
 use self::picks::Pick;
 use self::plain::Plain;
 use self::reads::Read;
+use self::rows::Row;
 use self::times::Time;
 use self::waits::Await;
 use self::words::Word;
@@ -34,6 +36,7 @@ pub(super) enum What {
     Time(Time),
     Cancel(Cancel),
     Word(Word),
+    Row(Row),
 }
 
 /// What has to be known of a member, whatever it is.
@@ -92,6 +95,7 @@ impl What {
             What::Time(kind) => kind,
             What::Cancel(kind) => kind,
             What::Word(kind) => kind,
+            What::Row(kind) => kind,
         }
     }
 
