@@ -17,7 +17,8 @@
 //! * A member whose success is not to be told (`CQE_SKIP_SUCCESS`) and that fails silences the rest of its chain.
 //! * A pipe that was spliced does not know `RWF_NOWAIT` any more: a vectored read was cut to its first vector, a write to
 //!   what a pipe takes at once.
-//! * `MSG_WAITALL` joins packets of a `SOCK_SEQPACKET` socket, too.
+//! * `MSG_WAITALL` joins packets of a `SOCK_SEQPACKET` socket, too, and breaks the chain behind one that was cut. By a header
+//!   (`SENDMSG`, `RECVMSG`) it moves all as well; control data goes with the first bytes.
 //! * Each wrong member of a chain is told its own error.
 //! * A futex wait that is cancelled, or whose deadline passes, does not break its chain.
 //! * A cancel by descriptor finds what is done at the file, also through a copy; before Linux 6.10, where `kcmp(2)` is
@@ -26,13 +27,15 @@
 //! * What is wrong with the size of an `open_how` is wrong with the entry.
 //! * A socket for which there is no row in the table of files does not break its chain; a file, or a connection, does.
 //! * A multishot receive that found the socket empty waits, whether a buffer is left or not; only at first sight, and when
-//!   something arrives, it is told that there is none.
+//!   something arrives, it is told that there is none. Of what is no stream nobody knows whether there is more, and so it
+//!   looks for a buffer to find out.
+//! * A cancel by number, or a deadline, that ends a wait at a word or for a child answers how many it ended, 1 instead of 0
+//!   and `ETIME`; a cancel of all counts all waits of such a kind as one.
 //!
 //! Left as it is:
 //!
 //! * Of receives alone buffers are picked here, not of reads; none with `MSG_WAITALL`, no bundles. `SOCK_NONEMPTY` is not told.
 //! * A timeout that counts ends early there when others pass meanwhile: the sum it looks at goes back for a moment, below 0.
-//! * A multishot receive of a `SOCK_SEQPACKET` socket that took the last buffer is `ENOBUFS` at once there; here it waits.
 //! * A row of the table of files has a descriptor here, so that `EMFILE` may come of filling one; it is closed as soon as
 //!   nobody uses it, there when the system call ends. Rows are not sent to other rings, nor made numbers of
 //!   (`FIXED_FD_INSTALL`), nor filled by an entry (`FILES_UPDATE`): `EINVAL`.
@@ -44,9 +47,8 @@
 //!   ends, here it is closed.
 //! * A cancel that is staged behind what makes its target ready may find it here, where the kernel has it on its way.
 //! * A deadline that passes while its operation is on the way to a worker answers `ENOENT` there, here `ETIME`.
-//! * A packet that is cut by a receive with `MSG_WAITALL` breaks the chain there, and not here.
-//! * A cancel by number, or a deadline, that ends a futex wait answers 1 there, 0 and `ETIME` here; a cancel of all counts
-//!   all these waits as one there.
+//! * A deadline that passes when its operation is through, but not the system call that it began in, answers `ENOENT` there,
+//!   `ECANCELED` here. On a busy machine that is any deadline (`late_limits` in `run`).
 //! * A futex wait that was cancelled may still be woken here until its thread has run; then it was not cancelled.
 //! * What waits on one of the kernel's workers (a splice of nothing) hears a cancel as `EINTR`, and no deadline.
 

@@ -6,10 +6,8 @@ use std::time::{Duration, Instant};
 use io_uring::{cqueue, opcode, squeue, types};
 
 use super::members::waits::Await;
-use super::members::words::Word;
 use super::members::writes::Write;
 use super::members::{At, What};
-use super::place::Place;
 use super::program::{Link, Member, Strand};
 use super::progress::SHORTLY;
 use super::world::World;
@@ -165,10 +163,9 @@ impl Run<'_> {
     fn hear(&mut self, completion: Completion) {
         let number = completion.user_data;
         let (mut result, last) = (completion.result, !completion.more());
-        result = self.as_elsewhere(number, result);
         if let Some(&(strand, what)) = self.members.get(&number) {
             result = what.kind().hear(&mut self.worlds[strand], result);
-            let target = self.targets.get(&number).filter(|_| result == 0);
+            let target = self.targets.get(&number).filter(|_| result >= 0);
             self.ending.extend(target);
             let picked = cqueue::buffer_select(completion.flags);
             self.picked.entry(number).or_default().extend(picked);
@@ -183,25 +180,6 @@ impl Run<'_> {
         self.answers.entry(number).or_default().push((result, last));
         if last {
             self.order.push(number);
-        }
-    }
-
-    /// Of the waits at words that it has ended the kernel's ring tells how many, where others' answers are 0 and `ETIME`.
-    fn as_elsewhere(&self, number: u64, result: i32) -> i32 {
-        let waits = |number: u64| {
-            let member = self.members.get(&number);
-            member.is_some_and(|(_, what)| matches!(what, What::Word(Word::Wait { .. })))
-        };
-        match result {
-            1 if number & LIMIT != 0 && waits(number & !LIMIT) => -libc::ETIME,
-            1 if self
-                .targets
-                .get(&number)
-                .is_some_and(|target| waits(*target)) =>
-            {
-                0
-            }
-            result => result,
         }
     }
 
@@ -221,6 +199,9 @@ impl Run<'_> {
             self.settle();
         }
         self.end();
+        if self.ring.kind() == DriverKind::Kernel {
+            self.late_limits();
+        }
         let mut early = Vec::new();
         self.order.retain(|number| *number < THE_END);
         for (at, number) in self.order.iter().enumerate() {
@@ -260,11 +241,21 @@ impl Run<'_> {
             self.enter(SHORTLY);
         }
         // The first is the one that counts.
-        let words = self
-            .strands
-            .iter()
-            .any(|strand| strand.place == Place::Word);
-        let end = THE_END + u64::from(!words);
-        self.answers.retain(|number, _| *number < end);
+        self.answers.retain(|number, _| *number <= THE_END);
+    }
+
+    /// A deadline that passes when its operation is through, but the system call not, finds nothing in the kernel.
+    fn late_limits(&mut self) {
+        let late = |number: &u64, answers: &BTreeMap<u64, Vec<(i32, bool)>>| {
+            let of = &answers.get(&(number & !LIMIT));
+            let none = answers[number] == [(-libc::ENOENT, true)];
+            number & LIMIT != 0 && none && of.is_some_and(|of| *of != [(-libc::ECANCELED, true)])
+        };
+        let numbers: Vec<u64> = self.answers.keys().copied().collect();
+        for number in numbers {
+            if late(&number, &self.answers) {
+                self.answers.insert(number, vec![(-libc::ECANCELED, true)]);
+            }
+        }
     }
 }

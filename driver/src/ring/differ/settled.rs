@@ -4,7 +4,6 @@
 
 use super::members::What;
 use super::members::cancels::Cancel;
-use super::members::picks::Pick;
 use super::members::plain::NOP;
 use super::members::reads::{How, Read};
 use super::members::times::Time;
@@ -105,14 +104,10 @@ impl Chain {
 
     /// What the two rings do in ways of their own (see the head of `differ`).
     fn agrees(&self, member: &mut Member) {
-        let packets = self.place == Place::Packets;
         member.what = match member.what {
-            // Of packets it does not know whether there are more, and looks for a buffer to find out.
-            What::Pick(Pick::Many) if packets => What::Pick(Pick::One(0)),
             What::Read(Read { how, len }) => match how {
                 // In the kernel a close has happened when its system call ends: within it a file may still be open.
                 How::Try if self.closes => read(len),
-                How::All if packets => read(len),
                 // From a socket it waits, told not to or not.
                 How::Splice if self.closes || self.place != Place::Pipe => NOP,
                 _ => member.what,

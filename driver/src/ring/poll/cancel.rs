@@ -2,6 +2,8 @@
 
 use std::os::fd::RawFd;
 
+use io_uring::opcode;
+
 use super::PollRing;
 use super::carry;
 use super::entry::Entry;
@@ -62,6 +64,15 @@ fn is_open(fd: i32) -> bool {
     unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
 }
 
+/// A bit for those kinds of requests that the kernel looks for together, and ends together: all of a kind are one to it.
+fn kind(entry: &Entry) -> u8 {
+    match entry.opcode {
+        opcode::FutexWait::CODE => 1,
+        opcode::WaitId::CODE => 2,
+        _ => 0,
+    }
+}
+
 impl PollRing {
     /// What the cancel `entry` (the request `own`) answers.
     pub(super) fn cancel_by(&mut self, own: Key, entry: &Entry) -> i32 {
@@ -76,17 +87,21 @@ impl PollRing {
             Err(errno) => return errno,
         };
         let many = flags & (ALL | ANY) != 0;
-        let mut count = 0;
+        let (mut count, mut together) = (0, 0);
         for key in self.requests.keys() {
             if key == own || !self.matches(key, entry, file) {
                 continue;
             }
+            let kind = self.requests.find(key).map_or(0, |it| kind(&it.entry));
             let answer = self.cancel_one(key);
             if !many && answer != -libc::ENOENT {
                 return answer;
             }
-            // Those that will end by themselves count, too.
-            count += i32::from(answer != -libc::ENOENT);
+            // Those that will end by themselves count, too. Those that are ended together count as one.
+            if answer != -libc::ENOENT {
+                count += i32::from(together & kind == 0);
+                together |= kind;
+            }
         }
         if many { count } else { -libc::ENOENT }
     }
@@ -137,24 +152,25 @@ impl PollRing {
             && (!by_number || entry.user_data == wanted.addr)
     }
 
-    /// 0 if it was ended, `ENOENT` if it has not begun or is gone, `EALREADY` if it runs and will end by itself.
+    /// 0 if it was ended, or as with the kernel how many [of one kind](kind) were; `ENOENT` if it has not begun or is gone, `EALREADY` if it runs and will end by itself.
     pub(super) fn cancel_one(&mut self, key: Key) -> i32 {
         let Some(request) = self.requests.find(key) else {
             return -libc::ENOENT;
         };
         // Who wanted all and has a part answers with the part.
-        let part = i32::try_from(request.done).unwrap_or(i32::MAX);
+        let part = i32::try_from(request.progress.done).unwrap_or(i32::MAX);
         let result = if part > 0 { part } else { -libc::ECANCELED };
         let job = match &mut request.state {
             State::Linked | State::Starting | State::Limiting(..) => return -libc::ENOENT,
             // Its thread tells how it ended.
-            State::AtWord(at) => return if at.cancel() { 0 } else { -libc::EALREADY },
+            State::AtWord(at) => return if at.cancel() { 1 } else { -libc::ENOENT },
             State::Waiting(_) | State::Watching(_) | State::Sleeping(_) => None,
             State::Working(job) => Some(job.clone()),
         };
         let Some(job) = job else {
+            let ended = i32::from(kind(&request.entry) != 0);
             self.finish(key, result);
-            return 0;
+            return ended;
         };
         match job.give_up() {
             GivenUp::Unbegun => {

@@ -157,7 +157,8 @@ impl PollRing {
             undo.undo();
         }
         self.let_go_of(request.rows);
-        let fails = carry::fails(&request.entry, result) && !made;
+        let breaks = request.progress.cut || carry::fails(&request.entry, result);
+        let fails = breaks && !made;
         if fails || !request.entry.skips_success() {
             self.post(&request.entry, result, flags);
         }
@@ -244,9 +245,10 @@ impl PollRing {
             return;
         };
         let at = self.completions.len();
-        let result = match self.cancel_one(of) {
-            0 => -libc::ETIME,
-            refused => refused,
+        // What it ended by its kind is told as a number.
+        let (result, ended) = match self.cancel_one(of) {
+            0 => (-libc::ETIME, true),
+            other => (other, other > 0),
         };
         let told = Completion {
             user_data: request.entry.user_data,
@@ -254,7 +256,7 @@ impl PollRing {
             flags: 0,
         };
         self.events += 1;
-        if result == -libc::ETIME {
+        if ended {
             self.completions.insert(at, told);
         } else {
             self.completions.push_back(told);

@@ -40,6 +40,15 @@ pub(super) enum State {
     Limiting(TimerId, Key),
 }
 
+/// What a request has done already that wants all of it (`MSG_WAITALL`).
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Progress {
+    /// Bytes moved.
+    pub(super) done: u32,
+    /// Something did not fit: its chain breaks.
+    pub(super) cut: bool,
+}
+
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) entry: Entry,
@@ -48,8 +57,7 @@ pub(super) struct Request {
     pub(super) next: Option<Key>,
     /// Its `LINK_TIMEOUT`.
     pub(super) limit: Option<Key>,
-    /// Bytes it has moved already, where it wants all of them.
-    pub(super) done: u32,
+    pub(super) progress: Progress,
     /// Completions there were when it was submitted.
     pub(super) since: u64,
     /// The one before it, still there, with the same number.
@@ -109,7 +117,7 @@ impl Requests {
             state: State::Linked,
             next: None,
             limit: None,
-            done: 0,
+            progress: Progress::default(),
             since,
             namesake: None,
             undo: None,

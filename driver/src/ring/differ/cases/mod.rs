@@ -2,6 +2,8 @@
 
 mod buffers;
 mod cancels;
+mod children;
+mod messages;
 mod regions;
 mod sockets;
 mod tables;

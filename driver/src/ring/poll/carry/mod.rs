@@ -3,12 +3,14 @@
 //! | file | operations |
 //! | --- | --- |
 //! | `rw` | reads and writes, of whatever a descriptor is |
+//! | `message` | sends and receives by a header |
 //! | `socket` | what sockets have of their own |
 //! | `file` | files and names: all of it may block, so workers do it |
 //! | `splice` | from descriptor to descriptor |
 //! | `wait` | times, readiness, processes, words of memory |
 
 mod file;
+mod message;
 mod rw;
 mod socket;
 mod splice;
@@ -186,15 +188,15 @@ pub(super) fn carry(ring: &mut PollRing, key: Key) -> Outcome {
             if socket::is_plain(&entry) && ring.watch.is_drained(entry.fd, entry.identity) {
                 return Outcome::Wait(entry.fd, IN);
             }
-            let outcome = socket::recv(&entry, &mut request.done);
+            let outcome = socket::recv(&entry, &mut request.progress);
             if socket::is_short(&entry, &outcome) {
                 ring.watch.drained(entry.fd, entry.identity);
             }
             outcome
         }
-        op::Send::CODE => socket::send(&entry, &mut request.done),
-        op::RecvMsg::CODE => socket::recvmsg(&entry),
-        op::SendMsg::CODE => socket::sendmsg(&entry),
+        op::Send::CODE => socket::send(&entry, &mut request.progress),
+        op::RecvMsg::CODE => message::recvmsg(&entry, &mut request.progress),
+        op::SendMsg::CODE => message::sendmsg(&entry, &mut request.progress),
         op::Accept::CODE if accepts_many(&entry) => socket::accept_many(ring, key, &entry),
         op::Accept::CODE => socket::accept(&entry),
         op::Connect::CODE => socket::connect(&entry, &mut request.undo),
@@ -284,6 +286,9 @@ pub(super) fn fails(entry: &Entry, result: i32) -> bool {
         | op::Tee::CODE => moved < u64::from(entry.len),
         op::Readv::CODE | op::Writev::CODE => moved < rw::total(entry),
         op::Recv::CODE | op::Send::CODE if socket::wants_all(entry) => moved < u64::from(entry.len),
+        op::RecvMsg::CODE | op::SendMsg::CODE if socket::wants_all(entry) => {
+            moved < message::total(entry).into()
+        }
         _ => false,
     }
 }

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use super::super::PollRing;
 use super::super::entry::Entry;
 use super::super::files::cloexec;
-use super::super::requests::Key;
+use super::super::requests::{Key, Progress};
 use super::super::watch::poll_now;
 use super::rw::is_nonblocking;
-use super::{IN, OUT, Outcome, answer, uninterrupted};
+use super::{IN, OUT, Outcome, answer, message, uninterrupted};
 
 const ACCEPT_MULTISHOT: u16 = 1;
 /// Waits for data before it looks for a buffer.
@@ -104,12 +104,12 @@ pub(super) fn is_short(entry: &Entry, outcome: &Outcome) -> bool {
     is_plain(entry) && matches!(outcome, Outcome::Done(result) if got(result))
 }
 
-fn flags(entry: &Entry) -> i32 {
+pub(super) fn flags(entry: &Entry) -> i32 {
     entry.op_flags.cast_signed() | libc::MSG_DONTWAIT
 }
 
 /// What is left to do: the answer `EAGAIN` means to wait, unless the caller said that it will not.
-fn or_wait(entry: &Entry, events: u32, result: i32) -> Outcome {
+pub(super) fn or_wait(entry: &Entry, events: u32, result: i32) -> Outcome {
     let asked = entry.op_flags.cast_signed() & libc::MSG_DONTWAIT != 0;
     if result == -libc::EAGAIN && !asked {
         Outcome::Wait(entry.fd, events)
@@ -118,43 +118,54 @@ fn or_wait(entry: &Entry, events: u32, result: i32) -> Outcome {
     }
 }
 
-pub(super) fn recv(entry: &Entry, done: &mut u32) -> Outcome {
-    in_parts(entry, IN, done, |at, len| {
-        // SAFETY: the room behind `at` is the request's.
-        unsafe { libc::recv(entry.fd, at, len, flags(entry)) }
-    })
+pub(super) fn recv(entry: &Entry, progress: &mut Progress) -> Outcome {
+    if wants_all(entry) {
+        return message::recv_all(entry, progress);
+    }
+    // SAFETY: the room is the request's.
+    let result = uninterrupted(|| unsafe {
+        libc::recv(entry.fd, entry.ptr(), entry.len(), flags(entry)) as libc::c_long
+    });
+    or_wait(entry, IN, result)
 }
 
-pub(super) fn send(entry: &Entry, done: &mut u32) -> Outcome {
-    in_parts(entry, OUT, done, |at, len| {
-        // SAFETY: the bytes behind `at` are the request's; the address, if there is one, is too.
+pub(super) fn send(entry: &Entry, progress: &mut Progress) -> Outcome {
+    in_parts(entry, OUT, entry.len, progress, |done| {
+        // SAFETY: the bytes are the request's, of which so many are done; the address, if there is one, is too.
         unsafe {
+            let (at, left) = (entry.ptr::<u8>().add(done as usize), entry.len - done);
             let (addr, addr_len) = (entry.ptr2::<libc::sockaddr>(), entry.splice_fd_in as u16);
             let flags = flags(entry) | libc::MSG_NOSIGNAL;
-            libc::sendto(entry.fd, at, len, flags, addr, addr_len.into())
+            libc::sendto(
+                entry.fd,
+                at.cast(),
+                left as usize,
+                flags,
+                addr,
+                addr_len.into(),
+            )
         }
     })
 }
 
-/// A send or receive: one call, or with `MSG_WAITALL` as many as it takes.
-fn in_parts(
+/// A send or receive of `total` bytes: one call, or with `MSG_WAITALL` as many as it takes.
+pub(super) fn in_parts(
     entry: &Entry,
     events: u32,
-    done: &mut u32,
-    mut call: impl FnMut(*mut libc::c_void, usize) -> isize,
+    total: u32,
+    progress: &mut Progress,
+    mut call: impl FnMut(u32) -> isize,
 ) -> Outcome {
+    let done = &mut progress.done;
     loop {
-        // SAFETY: `done` bytes of `len` are behind us.
-        let at = unsafe { entry.ptr::<u8>().add(*done as usize) };
-        let left = entry.len - *done;
-        let result = uninterrupted(|| call(at.cast(), left as usize) as libc::c_long);
+        let result = uninterrupted(|| call(*done) as libc::c_long);
         if !wants_all(entry) {
             return or_wait(entry, events, result);
         }
         match result {
             1.. => {
                 *done += result.cast_unsigned();
-                if *done < entry.len && !is_message(entry.fd) {
+                if *done < total && !is_message(entry.fd) {
                     continue;
                 }
                 return Outcome::Done(done.cast_signed());
@@ -187,8 +198,12 @@ pub(super) fn recv_picked(ring: &mut PollRing, key: Key, entry: &Entry) -> Outco
     }
     for at in 0..RECEIVES {
         let Some(buffer) = ring.groups.first(entry.buf_index) else {
-            // At first sight that is told also where nothing has arrived.
-            let looked = at > 0 || entry.ioprio & POLL_FIRST != 0;
+            // At first sight that is told also where nothing has arrived; and of what is no stream the kernel does not
+            // know whether there is more, and looks for a buffer to find out.
+            let looked = match at {
+                0 => entry.ioprio & POLL_FIRST != 0,
+                _ => option(fd, libc::SO_TYPE) == libc::SOCK_STREAM,
+            };
             if looked && poll_now(fd, IN) == 0 {
                 return Outcome::Wait(fd, IN);
             }
@@ -206,7 +221,7 @@ pub(super) fn recv_picked(ring: &mut PollRing, key: Key, entry: &Entry) -> Outco
         if is_plain(&into) && ring.watch.is_drained(fd, entry.identity) {
             return Outcome::Wait(fd, IN);
         }
-        let outcome = recv(&into, &mut 0);
+        let outcome = recv(&into, &mut Progress::default());
         let received = match outcome {
             Outcome::Done(received @ 1..) => received,
             other => return other,
@@ -246,24 +261,6 @@ fn option(fd: RawFd, name: i32) -> i32 {
         libc::getsockopt(fd, libc::SOL_SOCKET, name, value, &raw mut len)
     };
     if result == 0 { value } else { answer(-1) }
-}
-
-pub(super) fn recvmsg(entry: &Entry) -> Outcome {
-    let header = entry.ptr::<libc::msghdr>();
-    // SAFETY: the header and all it points at are the request's. Lengths in it are what the caller put there: a call
-    // that has nothing to receive leaves them so.
-    let result =
-        uninterrupted(|| unsafe { libc::recvmsg(entry.fd, header, flags(entry)) as libc::c_long });
-    or_wait(entry, IN, result)
-}
-
-pub(super) fn sendmsg(entry: &Entry) -> Outcome {
-    let header = entry.ptr::<libc::msghdr>();
-    let flags = flags(entry) | libc::MSG_NOSIGNAL;
-    // SAFETY: the header and all it points at are the request's.
-    let result =
-        uninterrupted(|| unsafe { libc::sendmsg(entry.fd, header, flags) as libc::c_long });
-    or_wait(entry, OUT, result)
 }
 
 pub(in super::super) fn accepts_many(entry: &Entry) -> bool {
