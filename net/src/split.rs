@@ -169,7 +169,7 @@ impl<S: Connected> OwnedWriteHalf<S> {
     /// # Ok(()) }) }
     /// ```
     pub fn set_zero_copy(&self, least: Option<usize>) {
-        let _ = least;
+        self.stream.fd().set_zero_copy(least);
     }
 
     /// What [`set_zero_copy`](OwnedWriteHalf::set_zero_copy), the stream's own, or the runtime's builder set, if it was not

@@ -27,7 +27,7 @@ macro_rules! becomes {
                 let zero_copy = self.fd.zero_copy();
                 let handle = <$handle as Connection>::adopt(self.fd, true);
                 handle.limits().copy(&self.limits)?;
-                if zero_copy.is_none() {
+                if zero_copy.is_some() {
                     handle.fd().set_zero_copy(zero_copy);
                 }
                 Ok(handle)
