@@ -126,6 +126,44 @@ impl Builder {
         self
     }
 
+    /// Has the kernel fill such a buffer by and by, one receive behind the other, until it is full. Default: `false`, each
+    /// receive has a buffer to itself.
+    ///
+    /// Small messages then lie close together, and there is room for large ones: with a [`chunk_size`](Builder::chunk_size)
+    /// of 64 KiB, which is the most, an echo of small messages costs what it costs without, one of 64 KiB a fifth less than
+    /// in buffers of 16 KiB.
+    ///
+    /// What it asks for: a buffer is used again when the last [`Chunk`](crate::buf::Chunk) that has a part of it is gone, so a
+    /// single byte that is kept keeps 64 KiB; the metrics' `chunks_lent` counts buffers of which something is kept. Of these
+    /// buffers there are at most 4096, however high the [`chunk_limit`](Builder::chunk_limit). A message of a socket with
+    /// boundaries (datagrams) that is longer than what is left of a buffer is cut there: read those into memory of your own.
+    ///
+    /// Linux 6.12 (`IOU_PBUF_RING_INC`); elsewhere, and with larger buffers, it means nothing. Where a part begins follows from
+    /// the order of completions, which some kernels before 6.15 did not keep: on those leave it off.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use runtime::net::UnixStream;
+    ///
+    /// let builder = runtime::Builder::new().incremental(true).chunk_size(64 * 1024);
+    /// builder.build()?.block_on(async {
+    ///     let (ours, theirs) = UnixStream::pair()?;
+    ///     theirs.write_all("one").await.0?;
+    ///     let one = ours.recv().await?;
+    ///     theirs.write_all("two").await.0?;
+    ///     let two = ours.recv().await?;
+    ///     assert_eq!((&one[..], &two[..]), (&b"one"[..], &b"two"[..]));
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    pub fn incremental(mut self, incremental: bool) -> Builder {
+        self.setup.incremental = incremental;
+        self
+    }
+
     /// Has TCP and UDP sockets made in the runtime send buffers of so many bytes or more without a copy
     /// (`IORING_OP_SEND_ZC`, Linux 6.2). Default: `None`, they copy.
     ///

@@ -43,6 +43,17 @@ pub fn tiny() -> Ring {
     }
 }
 
+/// The kernel's ring, and its buffers to receive into consumed by and by. For what is about those.
+pub fn incremental() -> Ring {
+    Ring {
+        name: "incremental",
+        builder: || {
+            let builder = Builder::new().driver(DriverKind::Kernel);
+            builder.incremental(true)
+        },
+    }
+}
+
 /// The ring in user space: chosen, or, where a test has seen to it that the kernel refuses its own ([`REFUSED`]), what
 /// comes of leaving the choice alone.
 pub fn poll() -> Ring {

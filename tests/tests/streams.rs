@@ -97,9 +97,11 @@ fn reads() -> impl Strategy<Value = Vec<Step>> {
 }
 
 /// The runtime's own buffers: whether the kernel picks them, their size, how many there are at most.
-fn buffers() -> impl Strategy<Value = (bool, usize, usize)> {
+/// Whether the kernel picks them, and fills them by and by; how large they are, and how many.
+fn buffers() -> impl Strategy<Value = (bool, bool, usize, usize)> {
     let size = prop_oneof![1 => 64..1000usize, 1 => Just(8192)];
     (
+        any::<bool>(),
         any::<bool>(),
         size,
         prop_oneof![Just(0), Just(32), Just(8192)],
@@ -461,8 +463,9 @@ fn check(ring: Ring, run: impl AsyncFn(usize, Vec<Step>, Vec<Step>)) {
             writes.push(Step::All(4096, Limit::None));
             let mut reads = reads;
             reads.push(Step::Some(4096, Limit::None));
-            let (provided, size, limit) = buffers;
+            let (provided, incremental, size, limit) = buffers;
             let builder = ring.builder().provided_buffers(provided);
+            let builder = builder.incremental(incremental);
             let runtime = builder.chunk_size(size).chunk_limit(limit).build().unwrap();
             let driver = runtime.driver().clone();
             runtime.block_on(run(total, writes, reads));

@@ -17,7 +17,8 @@ use super::pool::Pool;
 ///
 /// A buffer that is kept is not there for others: the pool grows, up to
 /// [`Setup::chunk_limit`](crate::Setup::chunk_limit), past which receives take memory of their own. So keep chunks for
-/// as long as their bytes are being worked on, and copy what is to stay.
+/// as long as their bytes are being worked on, and copy what is to stay. With
+/// [`Setup::incremental`](crate::Setup::incremental) a buffer holds several chunks, and is there again when all are gone.
 ///
 /// # Examples
 ///

@@ -9,29 +9,30 @@
 //! cache, however many connections there are. Should they run out within one enter (`ENOBUFS`), more are published from then
 //! on. They are counted as the completions that name them are reaped, and made up for before the next enter, by one store.
 //!
+//! Where the ring can (`IOU_PBUF_RING_INC`, Linux 6.12) and [`Setup::incremental`](crate::Setup::incremental) says so, a
+//! buffer is consumed by and by: it has several owners then ([`uses`]), and is free when the last has given its part back.
+//!
 //! Who owns what: blocks belong to the pool, which lives as long as anything refers to it: the driver, an operation in
 //! flight, a chunk. An operation that may be given a buffer holds the pool, and is itself leaked if the kernel does not let
 //! go of it; so no block is freed that the kernel may still write to.
+
+mod shared;
+mod uses;
 
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU16, Ordering};
 
-use io_uring::types::BufRingEntry;
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
+pub(crate) use self::shared::GROUP;
+use self::shared::{ENTRIES, SharedRing};
+use self::uses::Use;
 use super::chunk::Chunk;
-use crate::ring::Ring;
+use crate::ring::{Completion, Ring};
 
-/// The group that receives name.
-pub(crate) const GROUP: u16 = 0;
-/// Entries of the ring: the most that is published. A power of two.
-const ENTRIES: u16 = 1024;
-/// So many are published at first.
-const FEW: u16 = 32;
 /// Buffers made at a time.
 const BLOCK: usize = 32;
 /// What a buffer's index can tell apart.
@@ -55,6 +56,8 @@ struct State {
     /// By index; the last came back last. It has room for all there are.
     free: Vec<u16>,
     shared: Option<SharedRing>,
+    /// By index, where buffers are consumed by and by; nowhere else are there any.
+    uses: Option<Vec<Use>>,
     /// How often the kernel found none.
     dry: u64,
 }
@@ -68,15 +71,27 @@ pub(crate) struct Usage {
 }
 
 impl Pool {
-    /// An empty pool of buffers of `size` bytes, at most `limit`; shared with the kernel if `ring` can.
-    pub(crate) fn new(size: usize, limit: usize, ring: Option<&mut Ring>) -> Pool {
+    /// An empty pool of buffers of `size` bytes, at most `limit`; shared with the kernel if `ring` can, by and by if it can
+    /// that.
+    pub(crate) fn new(
+        size: usize,
+        limit: usize,
+        incremental: bool,
+        ring: Option<&mut Ring>,
+    ) -> Pool {
+        let size = size.clamp(LINE, 1 << 30).next_multiple_of(LINE);
+        let (shared, incremental) = match ring {
+            Some(ring) => SharedRing::of(ring, incremental && size <= uses::BYTES),
+            None => (None, false),
+        };
         Pool {
-            size: size.clamp(LINE, 1 << 30).next_multiple_of(LINE),
-            limit: limit.min(MOST),
+            size,
+            limit: limit.min(if incremental { uses::BUFFERS } else { MOST }),
             state: RefCell::new(State {
                 blocks: Vec::new(),
                 free: Vec::new(),
-                shared: ring.and_then(SharedRing::register),
+                shared,
+                uses: incremental.then(Vec::new),
                 dry: 0,
             }),
         }
@@ -92,20 +107,27 @@ impl Pool {
         let state = self.state.borrow();
         let made = state.blocks.len() * BLOCK;
         let published = state.shared.as_ref().map_or(0, |shared| shared.published);
+        let lent = match &state.uses {
+            Some(uses) => uses.iter().filter(|used| used.is_lent()).count(),
+            None => made - state.free.len() - usize::from(published),
+        };
         Usage {
             made,
-            lent: made - state.free.len() - usize::from(published),
+            lent,
             dry: state.dry,
         }
     }
 
     /// The ring's registration has ended: nothing is published any more.
     pub(crate) fn unshare(&self) {
-        let mut state = self.state.borrow_mut();
+        let state = &mut *self.state.borrow_mut();
         if let Some(shared) = state.shared.take() {
-            let first = shared.tail.wrapping_sub(shared.published);
-            let left = (0..shared.published).map(|n| shared.index(first.wrapping_add(n)));
-            state.free.extend(left);
+            let uses = &mut state.uses;
+            let is_free = |index: &u16| match uses {
+                Some(uses) => uses[usize::from(*index)].unpublish(),
+                None => true,
+            };
+            state.free.extend(shared.left().filter(is_free));
         }
     }
 
@@ -133,6 +155,9 @@ impl Pool {
             {
                 let at = self.address(&state.blocks, index);
                 shared.put(at, self.size as u32, index);
+                if let Some(uses) = &mut state.uses {
+                    uses[usize::from(index)].publish();
+                }
             }
             let enough = shared.published == shared.wanted;
             shared.show();
@@ -142,28 +167,51 @@ impl Pool {
         }
     }
 
-    /// So many completions were reaped that name a buffer.
-    pub(crate) fn picked(&self, count: usize) {
-        if let Some(shared) = &mut self.state.borrow_mut().shared {
-            shared.published = shared.published.saturating_sub(count as u16);
+    /// These have been reaped. Notes which buffers they name; of one that is consumed by and by, also which part.
+    pub(crate) fn reaped(&self, batch: &mut [Completion]) {
+        let state = &mut *self.state.borrow_mut();
+        let Some(shared) = &mut state.shared else {
+            return;
+        };
+        let Some(uses) = &mut state.uses else {
+            let picks = batch
+                .iter()
+                .filter(|completion| completion.picked().is_some());
+            shared.published = shared.published.saturating_sub(picks.count() as u16);
+            return;
+        };
+        for completion in batch {
+            if let Some((index, free)) = uses::pick(uses, self.size, completion) {
+                shared.published = shared.published.saturating_sub(1);
+                if free {
+                    state.free.push(index);
+                }
+            }
         }
     }
 
-    /// The buffer that the kernel picked and filled with `len` bytes.
+    /// The buffer, or the part of one, that the kernel picked and filled with `len` bytes, as a completion's `flags` name it.
     ///
     /// # Errors
     ///
     /// If the kernel names one that is none.
-    pub(crate) fn chunk(self: &Rc<Pool>, index: u16, len: u32) -> io::Result<Chunk> {
+    pub(crate) fn chunk(self: &Rc<Pool>, flags: u32, len: u32) -> io::Result<Chunk> {
         let state = self.state.borrow();
-        if usize::from(index) >= state.blocks.len() * BLOCK || len as usize > self.size {
+        let (index, from) = match &state.uses {
+            Some(_) => uses::place(flags),
+            None => ((flags >> 16) as u16, 0),
+        };
+        let (from, len) = (usize::from(from), len as usize);
+        if usize::from(index) >= state.blocks.len() * BLOCK || from + len > self.size {
             return Err(io::Error::other(
                 "the kernel picked a buffer that there is not",
             ));
         }
-        let at = self.address(&state.blocks, index);
-        // SAFETY: the kernel picked it, and with the completion gave it up: nobody else has it until it is given back.
-        Ok(unsafe { Chunk::lent(at, len as usize, self.clone(), index) })
+        // SAFETY: within the buffer.
+        let at = unsafe { self.address(&state.blocks, index).add(from) };
+        // SAFETY: the kernel picked it, and with the completion gave it up, or these bytes of it: nobody else has them
+        // until they are given back.
+        Ok(unsafe { Chunk::lent(at, len, self.clone(), index) })
     }
 
     /// The kernel found none: from now on more are published, once for all that found none since they were published.
@@ -190,14 +238,24 @@ impl Pool {
             return Chunk::from(vec![0; self.size]);
         };
         let at = self.address(&state.blocks, index);
+        if let Some(uses) = &mut state.uses {
+            uses[usize::from(index)].lend();
+        }
         // SAFETY: it was free, and is nobody else's until it is given back.
         unsafe { Chunk::lent(at, self.size, self.clone(), index) }
     }
 
-    /// Takes a buffer back.
+    /// Takes a buffer back, or a part of one.
     #[inline]
     pub(super) fn give_back(&self, index: u16) {
-        self.state.borrow_mut().free.push(index);
+        let state = &mut *self.state.borrow_mut();
+        let free = match &mut state.uses {
+            Some(uses) => uses[usize::from(index)].give_back(),
+            None => true,
+        };
+        if free {
+            state.free.push(index);
+        }
     }
 
     /// Bytes from one buffer to the next.
@@ -228,6 +286,9 @@ impl Pool {
         state
             .free
             .extend((made..made + BLOCK).rev().map(|index| index as u16));
+        if let Some(uses) = &mut state.uses {
+            uses.resize(made + BLOCK, Use::default());
+        }
         true
     }
 }
@@ -257,73 +318,5 @@ impl fmt::Debug for Pool {
         f.debug_struct("Pool")
             .field("size", &self.size)
             .finish_non_exhaustive()
-    }
-}
-
-/// The ring of buffers shared with the kernel.
-struct SharedRing {
-    entries: NonNull<BufRingEntry>,
-    /// Where the next goes; the kernel sees it when it is [shown](SharedRing::show).
-    tail: u16,
-    /// Not picked yet, as far as completions were reaped.
-    published: u16,
-    /// So many are to be published.
-    wanted: u16,
-}
-
-impl SharedRing {
-    const BYTES: usize = ENTRIES as usize * size_of::<BufRingEntry>();
-
-    /// `None`: this ring has nothing of the kind, or no memory for it.
-    fn register(ring: &mut Ring) -> Option<SharedRing> {
-        let memory = map(Self::BYTES)?;
-        let shared = SharedRing {
-            entries: memory.cast(),
-            tail: 0,
-            published: 0,
-            wanted: FEW,
-        };
-        // SAFETY: the mapping is that long, and page-aligned. The kernel holds on to its pages itself until the
-        // registration ends; nothing but the ring's entries is ever written there.
-        let registered = unsafe { ring.register_buffers(memory.as_ptr() as u64, ENTRIES, GROUP) };
-        registered.ok().map(|()| shared)
-    }
-
-    /// Puts a buffer behind the others.
-    #[inline]
-    fn put(&mut self, at: NonNull<u8>, len: u32, index: u16) {
-        let slot = usize::from(self.tail & (ENTRIES - 1));
-        // SAFETY: within the mapping. The kernel does not look at it before the tail says so: no more than `ENTRIES` are
-        // published.
-        let entry = unsafe { self.entries.add(slot).as_mut() };
-        entry.set_addr(at.as_ptr() as u64);
-        entry.set_len(len);
-        entry.set_bid(index);
-        self.tail = self.tail.wrapping_add(1);
-        self.published += 1;
-    }
-
-    /// The buffer that was put there last.
-    fn index(&self, at: u16) -> u16 {
-        let slot = usize::from(at & (ENTRIES - 1));
-        // SAFETY: within the mapping; the kernel only reads it.
-        unsafe { self.entries.add(slot).as_ref() }.bid()
-    }
-
-    /// Lets the kernel see what was put.
-    #[inline]
-    fn show(&self) {
-        // SAFETY: the tail is in the first entry, where no entry's own fields are; the mapping lives.
-        let tail = unsafe { BufRingEntry::tail(self.entries.as_ptr()) };
-        // SAFETY: as above; it is aligned, and written to by this thread only.
-        let tail = unsafe { AtomicU16::from_ptr(tail.cast_mut()) };
-        tail.store(self.tail, Ordering::Release);
-    }
-}
-
-impl Drop for SharedRing {
-    fn drop(&mut self) {
-        // SAFETY: mapped by `register`, this long; nothing refers to it. The kernel, if it is still at it, has the pages.
-        let _ = unsafe { munmap(self.entries.as_ptr().cast(), Self::BYTES) };
     }
 }

@@ -11,6 +11,7 @@ pub(super) struct Chunks {
     size: usize,
     limit: usize,
     provided: bool,
+    incremental: bool,
     pool: OnceCell<Rc<Pool>>,
 }
 
@@ -20,6 +21,7 @@ impl Chunks {
             size: setup.chunk_size,
             limit: setup.chunk_limit,
             provided: setup.provided_buffers,
+            incremental: setup.incremental,
             pool: OnceCell::new(),
         }
     }
@@ -34,10 +36,9 @@ impl Chunks {
 
     /// These have been reaped.
     #[inline]
-    pub(super) fn reaped(&self, batch: &[Completion]) {
+    pub(super) fn reaped(&self, batch: &mut [Completion]) {
         if let Some(pool) = self.pool.get() {
-            let picks = batch.iter().filter(|completion| completion.picked());
-            pool.picked(picks.count());
+            pool.reaped(batch);
         }
     }
 
@@ -67,7 +68,7 @@ impl Driver {
         chunks.pool.get_or_init(|| {
             let mut core = self.core();
             let ring = chunks.provided.then_some(&mut core.ring);
-            let pool = Pool::new(chunks.size, chunks.limit, ring);
+            let pool = Pool::new(chunks.size, chunks.limit, chunks.incremental, ring);
             pool.publish();
             Rc::new(pool)
         })

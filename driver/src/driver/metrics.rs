@@ -52,7 +52,7 @@ pub struct Metrics {
     pub backlog: usize,
     /// Buffers of the runtime's to receive into, now.
     pub chunks: usize,
-    /// Of these, the ones that a [`Chunk`](crate::buf::Chunk) holds, or an operation.
+    /// Of these, the ones that a [`Chunk`](crate::buf::Chunk) holds, or a part of it, or an operation.
     pub chunks_lent: usize,
     /// Receives for which the kernel found no buffer, and which were begun anew.
     pub chunks_dry: u64,

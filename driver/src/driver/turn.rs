@@ -173,7 +173,7 @@ impl Driver {
     fn collect(&self, core: &mut Core) {
         let before = core.batch.len();
         core.ring.reap(&mut core.batch);
-        self.inner.chunks.reaped(&core.batch[before..]);
+        self.inner.chunks.reaped(&mut core.batch[before..]);
     }
 
     /// Enters before what completed is settled: for what may be received now, too, there are to be buffers.

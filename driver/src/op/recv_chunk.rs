@@ -50,7 +50,7 @@ impl RecvChunk {
 /// What a receive was given.
 pub(super) fn received(pool: Option<&Rc<Pool>>, success: Success) -> io::Result<Chunk> {
     match (cqueue::buffer_select(success.flags), pool) {
-        (Some(index), Some(pool)) => pool.chunk(index, success.value),
+        (Some(_), Some(pool)) => pool.chunk(success.flags, success.value),
         (None, _) if success.value == 0 => Ok(Chunk::empty()),
         _ => Err(io::Error::other("the kernel named no buffer")),
     }

@@ -321,10 +321,11 @@ impl KernelRing {
         memory: u64,
         entries: u16,
         group: u16,
+        flags: u16,
     ) -> io::Result<()> {
         let submitter = self.ring.submitter();
         // SAFETY: the caller's.
-        unsafe { submitter.register_buf_ring_with_flags(memory, entries, group, 0) }
+        unsafe { submitter.register_buf_ring_with_flags(memory, entries, group, flags) }
     }
 
     /// Ends what [`register_buffers`](KernelRing::register_buffers) began.

@@ -118,6 +118,10 @@ impl Sqe {
     }
 }
 
+/// `IOU_PBUF_RING_INC`, Linux 6.12: a buffer is picked again and again until it is full. The ring counts its address up, its
+/// length down, in the entry itself; a completion after which it is not full says so (`IORING_CQE_F_BUF_MORE`).
+pub(crate) const INCREMENTAL: u16 = 2;
+
 /// `IORING_CQE_F_MORE`.
 const MORE: u32 = 1 << 1;
 /// `IORING_CQE_F_NOTIF`.
@@ -140,10 +144,10 @@ impl Completion {
         io_uring::cqueue::more(self.flags)
     }
 
-    /// It names a buffer that the kernel picked (`IORING_CQE_F_BUFFER`).
+    /// The buffer that the kernel picked, if it names one (`IORING_CQE_F_BUFFER`).
     #[inline]
-    pub(crate) fn picked(&self) -> bool {
-        io_uring::cqueue::buffer_select(self.flags).is_some()
+    pub(crate) fn picked(&self) -> Option<u16> {
+        io_uring::cqueue::buffer_select(self.flags)
     }
 
     /// More follow, or it is a notification.
@@ -297,7 +301,8 @@ impl Ring {
         on_ring!(self, ring => *ring.support(), else Support::none())
     }
 
-    /// Registers a ring of buffers to pick from. `Unsupported` by a ring that has none.
+    /// Registers a ring of buffers to pick from. With [`INCREMENTAL`] among `flags` a buffer is consumed by and by; a ring
+    /// that cannot do that refuses (`EINVAL`).
     ///
     /// # Safety
     ///
@@ -309,12 +314,13 @@ impl Ring {
         memory: u64,
         entries: u16,
         group: u16,
+        flags: u16,
     ) -> io::Result<()> {
         match self {
             // SAFETY: the caller's.
-            Ring::Kernel(ring) => unsafe { ring.register_buffers(memory, entries, group) },
+            Ring::Kernel(ring) => unsafe { ring.register_buffers(memory, entries, group, flags) },
             // SAFETY: the caller's.
-            Ring::Poll(ring) => unsafe { ring.register_buffers(memory, entries, group) },
+            Ring::Poll(ring) => unsafe { ring.register_buffers(memory, entries, group, flags) },
             Ring::Closed => Err(io::ErrorKind::NotConnected.into()),
         }
     }

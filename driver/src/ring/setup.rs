@@ -45,6 +45,11 @@ pub struct Setup {
     /// Lets the kernel pick these buffers when data arrives (`IORING_REGISTER_PBUF_RING`, Linux 5.19), so that a receive
     /// that waits holds none. Default: `true`.
     pub provided_buffers: bool,
+    /// Has the kernel fill such a buffer by and by, one receive behind the other (`IOU_PBUF_RING_INC`, Linux 6.12), if
+    /// `chunk_size` is 65,536 or less; of these at most 4096 are kept. One is used again when all its parts have come back.
+    /// Messages longer than what is left of one are cut. Not for kernels whose completions may change places (some before
+    /// 6.15). Default: `false`, one receive each.
+    pub incremental: bool,
     /// From how many bytes on TCP and UDP sockets made on the ring send without a copy; see
     /// [`Fd::set_zero_copy`](crate::Fd::set_zero_copy). Default: `None`, they copy.
     pub zero_copy: Option<usize>,
@@ -157,6 +162,7 @@ impl Default for Setup {
             chunk_size: 16 * 1024,
             chunk_limit: 4096,
             provided_buffers: true,
+            incremental: false,
             zero_copy: None,
             fixed_buffers: true,
             fixed_files: true,

@@ -64,6 +64,7 @@ use expand::{Entry, expand};
 /// | `chunk_size` | `usize`, bytes | size of the runtime's own buffers | 16,384 |
 /// | `chunk_limit` | `usize`, a count | how many of these are kept for reuse | 4096 |
 /// | `provided_buffers` | `bool` | lets the kernel pick these buffers as data arrives | `true` |
+/// | `incremental` | `bool` | has the kernel fill a buffer by several receives | `false` |
 /// | `zero_copy` | `Option<usize>`, bytes | from which size on sockets send without a copy | `None`, they copy |
 /// | `fixed_buffers` | `bool` | lets memory be registered with the ring | `true` |
 /// | `fixed_files` | `bool` | lets files be registered with the ring | `true` |

@@ -15,7 +15,7 @@ struct Known {
     example: &'static str,
 }
 
-const KNOWN: [Known; 19] = [
+const KNOWN: [Known; 20] = [
     Known {
         name: "entries",
         example: "entries = 1024",
@@ -51,6 +51,10 @@ const KNOWN: [Known; 19] = [
     Known {
         name: "provided_buffers",
         example: "provided_buffers = false",
+    },
+    Known {
+        name: "incremental",
+        example: "incremental = true",
     },
     Known {
         name: "zero_copy",

@@ -14,27 +14,27 @@ use runtime::is_cancelled;
 use runtime::net::UnixStream;
 
 spec! {
-    h1_more_messages_than_buffers_lose_nothing;
-    async h1_however_many_messages_come_at_once_each_finds_a_buffer on kernel;
-    h1_without_a_single_buffer_receives_take_memory_of_their_own;
-    h1_a_receive_that_finds_no_buffer_does_not_spin;
-    h1_a_multishot_receive_goes_on_without_buffers;
-    async h1_a_stream_that_nobody_reads_pauses;
+    h1_more_messages_than_buffers_lose_nothing on kernel, plain, tiny, poll, incremental;
+    async h1_however_many_messages_come_at_once_each_finds_a_buffer on kernel, incremental;
+    h1_without_a_single_buffer_receives_take_memory_of_their_own on kernel, plain, tiny, poll, incremental;
+    h1_a_receive_that_finds_no_buffer_does_not_spin on kernel, plain, tiny, poll, incremental;
+    h1_a_multishot_receive_goes_on_without_buffers on kernel, plain, tiny, poll, incremental;
+    async h1_a_stream_that_nobody_reads_pauses on kernel, plain, tiny, poll, incremental;
     async h1_chunks_that_nobody_takes_are_few on kernel, plain;
-    async h2_a_chunk_is_held_across_awaits_and_dropped_by_another_task;
-    h2_a_chunk_outlives_its_runtime;
-    alone h2_a_forgotten_chunk_is_leaked_and_never_written_to;
-    async h2_a_chunk_is_sent_on_as_it_is;
-    alone async h3_idle_connections_hold_no_buffers;
+    async h2_a_chunk_is_held_across_awaits_and_dropped_by_another_task on kernel, plain, tiny, poll, incremental;
+    h2_a_chunk_outlives_its_runtime on kernel, plain, tiny, poll, incremental;
+    alone h2_a_forgotten_chunk_is_leaked_and_never_written_to on kernel, plain, tiny, poll, incremental;
+    async h2_a_chunk_is_sent_on_as_it_is on kernel, plain, tiny, poll, incremental;
+    alone async h3_idle_connections_hold_no_buffers on kernel, plain, tiny, poll, incremental;
     async h3_the_buffers_that_came_back_last_are_lent_first;
     h3_what_is_switched_off_gives_the_same;
-    async a_dropped_receive_leaves_its_bytes_to_the_next_of_either_kind;
-    async a_dropped_multishot_receive_leaves_what_came_to_the_next_read;
-    async what_was_shown_and_not_consumed_is_read_first;
-    async the_end_of_a_stream_is_an_empty_chunk_and_no_chunk;
-    async closing_ends_a_multishot_receive;
-    async a_read_timeout_limits_each_chunk;
-    alone async one_submission_receives_many_chunks;
+    async a_dropped_receive_leaves_its_bytes_to_the_next_of_either_kind on kernel, plain, tiny, poll, incremental;
+    async a_dropped_multishot_receive_leaves_what_came_to_the_next_read on kernel, plain, tiny, poll, incremental;
+    async what_was_shown_and_not_consumed_is_read_first on kernel, plain, tiny, poll, incremental;
+    async the_end_of_a_stream_is_an_empty_chunk_and_no_chunk on kernel, plain, tiny, poll, incremental;
+    async closing_ends_a_multishot_receive on kernel, plain, tiny, poll, incremental;
+    async a_read_timeout_limits_each_chunk on kernel, plain, tiny, poll, incremental;
+    alone async one_submission_receives_many_chunks on kernel, plain, tiny, poll, incremental;
 }
 
 fn pair() -> (UnixStream, UnixStream) {
@@ -329,8 +329,9 @@ async fn h3_the_buffers_that_came_back_last_are_lent_first(_: Ring) {
 }
 
 fn h3_what_is_switched_off_gives_the_same(ring: Ring) {
-    for provided in [true, false] {
+    for (provided, incremental) in [(true, true), (true, false), (false, false)] {
         let builder = ring.builder().provided_buffers(provided).chunk_size(256);
+        let builder = builder.incremental(incremental);
         builder.build().unwrap().block_on(async {
             let (ours, theirs) = pair();
             let all: Vec<u8> = (0..10_000u32).map(|n| (n % 251) as u8).collect();

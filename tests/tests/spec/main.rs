@@ -13,6 +13,7 @@ mod g_chains;
 mod g_serial_groups;
 mod h_buffers;
 mod h_chunks;
+mod h_incremental;
 mod h_zero_copy;
 mod i_choice;
 mod i_refusals;

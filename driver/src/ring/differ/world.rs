@@ -68,7 +68,7 @@ impl World {
         if place.is_socket() {
             let at = buffers.ring.as_mut_ptr() as u64;
             // SAFETY: the memory is the world's, which is there until all that is in flight has ended.
-            unsafe { ring.register_buffers(at, PICKS, group) }.unwrap();
+            unsafe { ring.register_buffers(at, PICKS, group, 0) }.unwrap();
         }
         if place == Place::Table {
             let tables = ring.tables().unwrap();

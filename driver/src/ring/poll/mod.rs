@@ -210,7 +210,11 @@ impl PollRing {
         memory: u64,
         entries: u16,
         group: u16,
+        flags: u16,
     ) -> io::Result<()> {
+        if flags != 0 {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
         // SAFETY: the caller's.
         unsafe { self.groups.register(memory, entries, group) }
     }

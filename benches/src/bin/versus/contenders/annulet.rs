@@ -42,6 +42,21 @@ pub(super) const CHUNKS: Contender = Contender {
     works: &[],
 };
 
+pub(super) const INCREMENTAL: Contender = Contender {
+    name: "annulet-incremental",
+    about: "the same as annulet, streams too received by `chunks`, buffers of 64 KiB filled by and by",
+    services: &[
+        (Service::Echo, |job| serve(incremental()?, job, echo)),
+        (Service::Sink, |job| serve(incremental()?, job, sink_chunks)),
+    ],
+    works: &[],
+};
+
+fn incremental() -> io::Result<Runtime> {
+    let builder = Builder::new().incremental(true);
+    builder.chunk_size(64 * 1024).build()
+}
+
 /// All have the same size of buffers; it is the only option set.
 fn runtime(job: &Job) -> io::Result<Runtime> {
     Builder::new().chunk_size(job.buffer).build()

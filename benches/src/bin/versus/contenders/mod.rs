@@ -38,6 +38,7 @@ pub(crate) static ALL: &[Contender] = &[
     annulet::CONTENDER,
     annulet::READ,
     annulet::CHUNKS,
+    annulet::INCREMENTAL,
     annulet_poll::CONTENDER,
     tokio::CONTENDER,
     #[cfg(feature = "peers")]

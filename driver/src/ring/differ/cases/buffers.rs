@@ -30,7 +30,7 @@ impl Buffers {
         // SAFETY: the page stays where it is; the test ends the registration before it ends.
         let registered = unsafe {
             let at = (&raw const ring.0) as u64;
-            tried.ring.register_buffers(at, ENTRIES, GROUP)
+            tried.ring.register_buffers(at, ENTRIES, GROUP, 0)
         };
         registered.unwrap();
         Buffers {
@@ -213,7 +213,10 @@ fn what_cannot_pick_a_buffer_is_refused() {
         let at = (&raw const page.0) as u64;
         // SAFETY: none of these is registered.
         let mut refused = |at, entries, group| unsafe {
-            let refused = tried.ring.register_buffers(at, entries, group).unwrap_err();
+            let refused = tried
+                .ring
+                .register_buffers(at, entries, group, 0)
+                .unwrap_err();
             refused.raw_os_error()
         };
         assert_eq!(refused(at, ENTRIES, GROUP), Some(libc::EEXIST));
