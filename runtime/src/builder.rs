@@ -174,7 +174,7 @@ impl Builder {
     /// it; a program that awaits each write before the next is slower with it, whence the default.
     ///
     /// It is undone for a socket where it proves to be of no use: where the kernel says that it has copied after all, as
-    /// it does on the loopback device, or that it cannot do without. [`TcpStream::set_zero_copy`] sets it for one
+    /// it does on the loopback device and as the ring in user space always does, or that it cannot do without. [`TcpStream::set_zero_copy`] sets it for one
     /// stream; the metrics ([`zero_copy`](crate::Metrics::driver)) count such sends, and the ones among them that were
     /// copied.
     ///

@@ -34,7 +34,7 @@ pub(super) const REPORT_USAGE: u16 = 1 << 3;
 ///
 /// TCP and UDP sockets can do it; others, unix sockets among them, fail with `EOPNOTSUPP`. Without `CAP_IPC_LOCK` the
 /// memory counts as locked (`RLIMIT_MEMLOCK`): `ENOMEM` beyond. Linux 6.0 has it, 6.2 with the report that it is asked
-/// for.
+/// for. The ring in user space copies, and says so.
 ///
 /// # Examples
 ///
@@ -50,7 +50,7 @@ pub(super) const REPORT_USAGE: u16 = 1 << 3;
 /// let (result, buf) = Op::on(&socket, op::SendZc::new(vec![7; 16 * 1024])).await;
 /// match result {
 ///     Ok(sent) => assert!(sent <= buf.len()),
-///     // Before Linux 6.2, and on the ring in user space.
+///     // Before Linux 6.2.
 ///     Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::Unsupported),
 /// }
 /// # drop(peer);

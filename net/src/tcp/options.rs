@@ -92,11 +92,10 @@ impl TcpStream {
     ///
     /// Such a write resolves, and gives its buffer back, when the peer has acknowledged the bytes. Neither a time limit
     /// nor a cancel shortens that once they are in the socket's queue; [`close`](TcpStream::close) does not wait for it.
-    /// The next write need not either. A dropped one keeps its buffer until then. Writes in chains always copy, and so
-    /// does the ring in user space.
+    /// The next write need not either. A dropped one keeps its buffer until then. Writes in chains always copy.
     ///
-    /// It is undone when the kernel says of a write that it has copied after all, as it does on the loopback device, or
-    /// that it cannot do without.
+    /// It is undone when the ring says of a write that the bytes were copied after all, as the kernel does on the loopback
+    /// device, and the ring in user space always; or that it cannot do without.
     ///
     /// # Examples
     ///

@@ -106,7 +106,6 @@ pub(crate) struct Case<W, F: Subject> {
     pub(crate) allocates: bool,
     pub(crate) opens: bool,
     pub(crate) called: bool,
-    pub(crate) kernel_only: bool,
 }
 
 fn case<W, F: Subject>(
@@ -127,7 +126,6 @@ fn case<W, F: Subject>(
         allocates: false,
         opens: false,
         called: false,
-        kernel_only: false,
     }
 }
 
@@ -196,12 +194,6 @@ impl<W, F: Subject> Case<W, F> {
     /// It makes a descriptor, or holds one of its own: a forgotten one leaks that.
     pub(crate) fn opens(mut self) -> Self {
         self.opens = true;
-        self
-    }
-
-    /// The ring in user space does not carry it out.
-    pub(crate) fn kernel_only(mut self) -> Self {
-        self.kernel_only = true;
         self
     }
 

@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use annulet_tests::{
-    Arena, Ring, allocations, fds, give_time, metrics, poll_now, skip, submitted, until,
+    Arena, Ring, allocations, fds, give_time, metrics, poll_now, submitted, until,
 };
 use runtime::op::{self, Operation};
 
@@ -38,9 +38,6 @@ impl<W: 'static, F: Subject> Case<W, F> {
             .next()
             .and_then(|path| path.rsplit("::").next());
         assert_eq!(named, Some(name), "listed under a wrong name");
-        if self.kernel_only && ring.name == "poll" {
-            return skip("the ring in user space does not carry it out");
-        }
         give_time(LIMIT);
         // What is opened once and for all.
         ring.block_on(async |_| submitted().await);

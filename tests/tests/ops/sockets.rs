@@ -469,7 +469,6 @@ fn send_zc() -> Case<TcpPair, Op<op::SendZc<Canary>>> {
     .on(|(ours, ..)| ours)
     .gives(|(result, _)| result.as_ref().is_ok_and(|n| *n == LEN))
     .fails(libc::ENOTSOCK, no_tcp_socket)
-    .kernel_only()
 }
 
 fn send_in_place() -> Case<TcpPair, Op<op::Send<Canary>>> {
@@ -502,7 +501,6 @@ fn sendmsg_zc() -> Case<TcpPair, Op<op::SendMsgZc<[Canary; 1]>>> {
     .on(|(ours, ..)| ours)
     .gives(|(result, _)| result.as_ref().is_ok_and(|n| *n == LEN))
     .fails(libc::ENOTSOCK, no_tcp_socket)
-    .kernel_only()
 }
 
 fn sendmsg_in_place() -> Case<TcpPair, Op<op::SendMsg<[Canary; 1]>>> {

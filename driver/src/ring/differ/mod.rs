@@ -34,7 +34,11 @@
 //!
 //! Left as it is:
 //!
-//! * Of receives alone buffers are picked here, not of reads; none with `MSG_WAITALL`, no bundles. `SOCK_NONEMPTY` is not told.
+//! * Of receives alone buffers are picked here, not of reads or messages; none with `MSG_WAITALL`, no bundles: refused
+//!   (`EINVAL`), as is what else no entry of ours asks for, `IOSQE_IO_DRAIN` among it. `SOCK_NONEMPTY` is not told.
+//! * A send without a copy that never began, as its chain broke before: the kernel says `ECANCELED`, and that this is all,
+//!   and notifies of its buffer all the same. Here that was all.
+//! * One that the kernel refuses for its flags is followed by a notification there, mostly; not here.
 //! * A timeout that counts ends early there when others pass meanwhile: the sum it looks at goes back for a moment, below 0.
 //! * A row of the table of files has a descriptor here, so that `EMFILE` may come of filling one; it is closed as soon as
 //!   nobody uses it, there when the system call ends. Rows are not sent to other rings, nor made numbers of

@@ -11,9 +11,7 @@ use super::PollRing;
 use super::carry::{self, Outcome};
 use super::entry::Entry;
 use super::requests::{Key, State};
-use crate::ring::Completion;
-
-const CQE_MORE: u32 = 1 << 1;
+use crate::ring::{Completion, MORE};
 
 impl PollRing {
     /// Takes over what is staged.
@@ -133,7 +131,7 @@ impl PollRing {
     pub(super) fn tell(&mut self, key: Key, result: i32, flags: u32) {
         if let Some(request) = self.requests.find(key) {
             let entry = request.entry;
-            self.post(&entry, result, flags | CQE_MORE);
+            self.post(&entry, result, flags | MORE);
         }
     }
 
@@ -159,7 +157,11 @@ impl PollRing {
         self.let_go_of(request.rows);
         let breaks = request.progress.cut || carry::fails(&request.entry, result);
         let fails = breaks && !made;
-        if fails || !request.entry.skips_success() {
+        if carry::notifies(&request.entry) {
+            self.post(&request.entry, result, flags | MORE);
+            let (result, flags) = carry::notification(&request.entry);
+            self.post(&request.entry, result, flags);
+        } else if fails || !request.entry.skips_success() {
             self.post(&request.entry, result, flags);
         }
         if let Some(limit) = request.limit {

@@ -4,7 +4,9 @@ mod buffers;
 mod cancels;
 mod children;
 mod messages;
+mod refused;
 mod regions;
+mod sends;
 mod sockets;
 mod tables;
 mod times;
@@ -30,6 +32,8 @@ pub(super) struct Tried {
     pub(super) told: Vec<(u64, i32, bool)>,
     /// Of each, the number of the buffer that was picked.
     pub(super) picked: Vec<Option<u16>>,
+    /// The numbers of those that were notifications.
+    pub(super) notified: Vec<u64>,
 }
 
 impl Tried {
@@ -58,6 +62,8 @@ impl Tried {
         self.told.extend(told);
         let picked = batch.iter().map(|c| cqueue::buffer_select(c.flags));
         self.picked.extend(picked);
+        let notified = batch.iter().filter(|c| c.is_notification());
+        self.notified.extend(notified.map(|c| c.user_data));
     }
 
     /// Until there are so many completions.
@@ -73,6 +79,7 @@ impl Tried {
     /// What has been told, by number; those that came later are behind.
     pub(super) fn take(&mut self) -> Vec<(u64, i32)> {
         self.picked.clear();
+        self.notified.clear();
         let mut told: Vec<_> = self.told.drain(..).map(|(n, r, _)| (n, r)).collect();
         told.sort_by_key(|(number, _)| *number);
         told
@@ -100,6 +107,7 @@ pub(super) fn on_both(test: impl Fn(&mut Tried)) {
             ring,
             told: Vec::new(),
             picked: Vec::new(),
+            notified: Vec::new(),
         };
         test(&mut tried);
         assert!(tried.quiet(), "{driver:?}: {:?}", tried.told);

@@ -58,6 +58,7 @@ fn rings_that_accept_from_one_listener_leave_its_flags_as_they_were() {
                 ring,
                 told: Vec::new(),
                 picked: Vec::new(),
+                notified: Vec::new(),
             };
             tried.stage(0, opcode::AcceptMulti::new(Fd(fd)).build());
             ready.wait();

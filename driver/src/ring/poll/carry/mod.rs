@@ -5,13 +5,17 @@
 //! | `rw` | reads and writes, of whatever a descriptor is |
 //! | `message` | sends and receives by a header |
 //! | `socket` | what sockets have of their own |
+//! | `send_zc` | sends without a copy |
 //! | `file` | files and names: all of it may block, so workers do it |
 //! | `splice` | from descriptor to descriptor |
+//! | `known` | what entries may ask for |
 //! | `wait` | times, readiness, processes, words of memory |
 
 mod file;
+mod known;
 mod message;
 mod rw;
+mod send_zc;
 mod socket;
 mod splice;
 mod wait;
@@ -23,6 +27,7 @@ use std::time::Instant;
 use io_uring::opcode as op;
 
 pub(super) use self::rw::{Kind, kind};
+pub(super) use self::send_zc::{notification, notifies};
 pub(super) use self::socket::{Undo, accepts_many, is_tcp};
 pub(super) use self::splice::{FD_IN_FIXED, names_row_in};
 pub(super) use self::wait::{counts, passes, time_of, tries_again};
@@ -70,6 +75,8 @@ pub(super) const OPCODES: &[u8] = &[
     op::RecvMsg::CODE,
     op::Send::CODE,
     op::SendMsg::CODE,
+    op::SendZc::CODE,
+    op::SendMsgZc::CODE,
     op::Accept::CODE,
     op::Connect::CODE,
     op::Socket::CODE,
@@ -149,15 +156,14 @@ pub(super) fn works_on_fd(entry: &Entry) -> bool {
 /// Takes over what an entry points at only until it is submitted, and finds what is wrong with it before anything of its
 /// chain has begun.
 pub(super) fn prepare(entry: &mut Entry) -> Result<(), i32> {
-    if entry.selects() && entry.opcode != op::Recv::CODE {
-        return Err(-libc::EOPNOTSUPP);
-    }
+    known::check(entry)?;
     if entry.opcode == op::OpenAt2::CODE {
         file::prepare_open2(entry)?;
     }
     files::prepare(entry)?;
     match entry.opcode {
         op::Recv::CODE => socket::prepare_recv(entry),
+        op::SendZc::CODE | op::SendMsgZc::CODE => send_zc::prepare(entry),
         op::Timeout::CODE | op::LinkTimeout::CODE => wait::prepare(entry),
         op::TimeoutRemove::CODE => wait::prepare_removal(entry),
         op::FutexWait::CODE | op::FutexWake::CODE => wait::prepare_futex(entry),
@@ -197,6 +203,7 @@ pub(super) fn carry(ring: &mut PollRing, key: Key) -> Outcome {
         op::Send::CODE => socket::send(&entry, &mut request.progress),
         op::RecvMsg::CODE => message::recvmsg(&entry, &mut request.progress),
         op::SendMsg::CODE => message::sendmsg(&entry, &mut request.progress),
+        op::SendZc::CODE | op::SendMsgZc::CODE => send_zc::carry(&entry, &mut request.progress),
         op::Accept::CODE if accepts_many(&entry) => socket::accept_many(ring, key, &entry),
         op::Accept::CODE => socket::accept(&entry),
         op::Connect::CODE => socket::connect(&entry, &mut request.undo),
@@ -229,6 +236,8 @@ pub(super) fn says_whose(entry: &Entry, fd: RawFd) -> u64 {
         | op::RecvMsg::CODE
         | op::Send::CODE
         | op::SendMsg::CODE
+        | op::SendZc::CODE
+        | op::SendMsgZc::CODE
         | op::Read::CODE
         | op::ReadFixed::CODE
         | op::Readv::CODE
@@ -285,8 +294,10 @@ pub(super) fn fails(entry: &Entry, result: i32) -> bool {
         | op::Splice::CODE
         | op::Tee::CODE => moved < u64::from(entry.len),
         op::Readv::CODE | op::Writev::CODE => moved < rw::total(entry),
-        op::Recv::CODE | op::Send::CODE if socket::wants_all(entry) => moved < u64::from(entry.len),
-        op::RecvMsg::CODE | op::SendMsg::CODE if socket::wants_all(entry) => {
+        op::Recv::CODE | op::Send::CODE | op::SendZc::CODE if socket::wants_all(entry) => {
+            moved < u64::from(entry.len)
+        }
+        op::RecvMsg::CODE | op::SendMsg::CODE | op::SendMsgZc::CODE if socket::wants_all(entry) => {
             moved < message::total(entry).into()
         }
         _ => false,

@@ -17,10 +17,10 @@ use super::super::watch::poll_now;
 use super::rw::is_nonblocking;
 use super::{IN, OUT, Outcome, answer, message, uninterrupted};
 
-const ACCEPT_MULTISHOT: u16 = 1;
+pub(super) const ACCEPT_MULTISHOT: u16 = 1;
 /// Waits for data before it looks for a buffer.
-const POLL_FIRST: u16 = 1;
-const RECV_MULTISHOT: u16 = 1 << 1;
+pub(super) const POLL_FIRST: u16 = 1;
+pub(super) const RECV_MULTISHOT: u16 = 1 << 1;
 /// A buffer was picked: its number is in the upper half.
 const CQE_BUFFER: u32 = 1;
 /// How many buffers one look fills for one request, so that others get their turn; as the kernel has it.
@@ -181,9 +181,8 @@ pub(super) fn in_parts(
 /// What is wrong with a receive before it has begun.
 pub(super) fn prepare_recv(entry: &Entry) -> Result<(), i32> {
     let many = entry.ioprio & RECV_MULTISHOT != 0;
-    // Bundles there are none; who picks has to say how much, who asks for all has to bring the room.
-    let unknown = entry.ioprio & !(POLL_FIRST | RECV_MULTISHOT) != 0;
-    if unknown || (many && !entry.selects()) || (entry.selects() && wants_all(entry)) {
+    // Who asks for all has to bring the room.
+    if (many && !entry.selects()) || (entry.selects() && wants_all(entry)) {
         return Err(-libc::EINVAL);
     }
     Ok(())
@@ -252,7 +251,8 @@ pub(in super::super) fn is_tcp(fd: RawFd) -> bool {
         && matches!(option(fd, libc::SO_DOMAIN), libc::AF_INET | libc::AF_INET6)
 }
 
-fn option(fd: RawFd, name: i32) -> i32 {
+/// What the socket says of itself, or the error.
+pub(super) fn option(fd: RawFd, name: i32) -> i32 {
     let mut value = 0i32;
     let mut len = size_of::<i32>() as libc::socklen_t;
     // SAFETY: `value` has room for `len` bytes, and both outlive the call.
