@@ -4,13 +4,20 @@
 //!
 //! By itself it sends to a thread of its own, by the loopback device, where the kernel copies all the same: so the
 //! figures are the price of not getting what was asked for. With `ANNULET_SINK=host:port` it sends to whoever reads and
-//! throws away there, by a device that may do it (`nc -lk 9 > /dev/null`).
+//! throws away there, by a device that may do it (`nc -lk 9 > /dev/null`), with `ANNULET_SINK=udp:host:port` as datagrams,
+//! which nobody need read. A device of the kind `ifb` throws away what it is given, and copies nothing:
+//!
+//! ```sh
+//! ip link add ifb9 type ifb && ip addr add 10.9.0.1/24 dev ifb9 && ip link set ifb9 mtu 20000 up
+//! ip neigh add 10.9.0.2 lladdr 02:00:00:00:00:02 dev ifb9
+//! ANNULET_SINK=udp:10.9.0.2:9 cargo bench -p annulet-benches --bench send_zc
+//! ```
 #![allow(missing_docs, reason = "criterion makes the functions")]
 #![allow(unsafe_code, reason = "the ring by hand takes entries unchecked")]
 
 use std::io::Read;
-use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, RawFd};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -49,9 +56,16 @@ impl Total {
     }
 }
 
-fn connected() -> TcpStream {
+fn connected() -> OwnedFd {
     if let Ok(sink) = std::env::var("ANNULET_SINK") {
-        return TcpStream::connect(sink).expect("somebody listens there");
+        if let Some(sink) = sink.strip_prefix("udp:") {
+            let socket = UdpSocket::bind("0.0.0.0:0").expect("a port");
+            socket.connect(sink).expect("a way to get there");
+            return socket.into();
+        }
+        return TcpStream::connect(sink)
+            .expect("somebody listens there")
+            .into();
     }
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let ours = TcpStream::connect(listener.local_addr().expect("it is bound"));
@@ -60,7 +74,7 @@ fn connected() -> TcpStream {
         let mut room = vec![0; 256 << 10];
         while theirs.read(&mut room).is_ok_and(|n| n > 0) {}
     });
-    ours.expect("it listens")
+    ours.expect("it listens").into()
 }
 
 fn send_zc(criterion: &mut Criterion) {
@@ -80,7 +94,7 @@ fn send_zc(criterion: &mut Criterion) {
                     });
                 } else {
                     let executor = Annulet::new();
-                    let socket = Rc::new(Fd::new(socket.into()));
+                    let socket = Rc::new(Fd::new(socket));
                     bencher.iter_custom(|sends| {
                         let sending = by_tasks(&socket, in_place, size, sends);
                         total.add(sends, executor.block_on(sending))

@@ -26,10 +26,7 @@ pub(crate) struct Usage {
 impl Usage {
     /// The account of `pid`, as soon as it sleeps.
     pub(crate) fn at_rest(pid: u32) -> io::Result<Usage> {
-        let start = Instant::now();
-        while !is_asleep(pid)? && start.elapsed() < PATIENCE {
-            std::thread::yield_now();
-        }
+        await_sleep(pid, PATIENCE)?;
         Usage::now(pid)
     }
 
@@ -77,6 +74,15 @@ impl Usage {
             preemptions: self.preemptions.saturating_sub(before.preemptions),
         }
     }
+}
+
+/// Until `pid` has nothing more to do, for so long at most.
+pub(crate) fn await_sleep(pid: u32, patience: Duration) -> io::Result<()> {
+    let start = Instant::now();
+    while !is_asleep(pid)? && start.elapsed() < patience {
+        std::thread::yield_now();
+    }
+    Ok(())
 }
 
 fn is_asleep(pid: u32) -> io::Result<bool> {

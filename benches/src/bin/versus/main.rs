@@ -10,6 +10,7 @@
 //! | [`works`] | what contenders do by themselves, with files: a file a contender |
 //! | [`rounds`] | who runs when: contenders take turns |
 //! | [`roles`] | the processes: server and load are of their own |
+//! | [`meter`] | what is measured, lap by lap |
 //! | [`calls`] | how many system calls a server makes |
 //! | [`cpu`] | what a server has used of its core |
 //! | [`report`] | the table and the JSON |
@@ -17,12 +18,14 @@
 //! | [`options`] | the command line |
 //!
 //! What keeps it fair: every contender gets the same listener settings, buffer sizes and socket options and its own
-//! makers' recommended set-up; one load generator, which knows no contender, checks every byte; contenders alternate
-//! within a round, so that whatever else the machine does hits all of them; and ratios are taken within a round.
+//! makers' recommended set-up; one load generator, which knows no contender, checks every byte; within a round all are
+//! there, and take turns every tenth of a second, so that whatever else the machine does hits all of them; and ratios are
+//! taken between laps of the same turn.
 
 mod calls;
 mod contenders;
 mod cpu;
+mod meter;
 mod options;
 mod report;
 mod roles;

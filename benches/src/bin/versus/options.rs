@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::contenders::{self, Contender};
 use crate::roles::Role;
 use crate::suite::{self, Scope};
-use crate::workloads::{self, Workload};
+use crate::workloads::{self, Cost, Workload};
 use crate::works::Place;
 
 /// What is to be done.
@@ -51,6 +51,12 @@ pub(crate) struct Scenario {
     pub(crate) seconds: f64,
 }
 
+/// Seconds that one contender is measured before it is another's turn: so short that what else happens on the machine
+/// mostly lasts for several turns, and hits all.
+const LAP: f64 = 0.1;
+/// On every connection there is to be more than a message or two in a lap.
+const LAP_OF_A_CONNECTION: f64 = 75e-6;
+
 impl Scenario {
     pub(crate) fn of(workload: &'static Workload) -> Scenario {
         Scenario {
@@ -63,10 +69,14 @@ impl Scenario {
         }
     }
 
-    /// How long to warm up, and to measure.
-    pub(crate) fn times(&self) -> (Duration, Duration) {
-        let window = Duration::from_secs_f64(self.seconds);
-        ((window / 4).min(Duration::from_secs(1)), window)
+    /// How often, and for how long, each contender is measured in a round.
+    pub(crate) fn laps(&self) -> (u32, Duration) {
+        if self.workload.cost == Cost::Memory {
+            return (1, Duration::ZERO);
+        }
+        let lap = LAP.max(self.connections as f64 * LAP_OF_A_CONNECTION);
+        let laps = (self.seconds / lap).round().max(1.0);
+        (laps as u32, Duration::from_secs_f64(self.seconds / laps))
     }
 }
 
@@ -87,7 +97,7 @@ pub(crate) fn help() -> String {
     --pipeline N         echoes on their way at a time, on each connection (default: 1)
     --depth N            reads at a time, of a file (default: 1)
     --rounds N           how often each contender is measured (default: 5)
-    --seconds S          for how long each time, after a warm-up (default: 2)
+    --seconds S          for how long each time, by tenths of a second in turn (default: 2)
     --only NAME,NAME     these contenders alone
     --json FILE          every round's figures, for programs
     --files DIR          where to make the files that are read and written (default: the directory of temporary files)

@@ -8,9 +8,10 @@ use serde_json::json;
 
 use crate::calls::Calls;
 use crate::contenders::FLOORS;
+use crate::meter::Measure;
 use crate::options::Options;
 use crate::rounds::Outcome;
-use crate::workloads::{Kind, Measure};
+use crate::workloads::Kind;
 
 /// The middle of some figures, and how far they spread.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -156,11 +157,11 @@ fn row(name: &str, index: usize, options: &Options, outcome: &Outcome) -> Option
 
 /// The cheapest of the loops by hand, whose costs the others' are given as multiples of.
 fn baseline(options: &Options, outcome: &Outcome) -> Option<usize> {
-    let cost = |measure: &Measure| options.scenario.workload.cost_ns(measure);
+    let cost = |measure: &Measure| options.scenario.workload.cost(measure);
     let floors = options.contenders.iter().enumerate();
     let floors = floors.filter(|(_, contender)| FLOORS.contains(&contender.name));
     let costs = floors.filter_map(|(index, _)| {
-        let spread = Spread::of(outcome.measures[index].iter().flatten().map(cost))?;
+        let spread = Spread::of(outcome.measures[index].iter().flatten().filter_map(cost))?;
         Some((index, spread.median))
     });
     let cheapest = costs.min_by(|a, b| a.1.total_cmp(&b.1))?;
@@ -173,10 +174,8 @@ fn ratio(index: usize, options: &Options, outcome: &Outcome) -> Option<Spread> {
     let rounds = outcome.measures[index]
         .iter()
         .zip(&outcome.measures[baseline]);
-    Spread::of(rounds.filter_map(|(ours, baseline)| {
-        let cost = |measure| options.scenario.workload.cost_ns(measure);
-        Some(cost(ours.as_ref()?) / cost(baseline.as_ref()?))
-    }))
+    let cost = |measure: &Measure| options.scenario.workload.cost(measure);
+    Spread::of(rounds.filter_map(|(ours, baseline)| ours.as_ref()?.to(baseline.as_ref()?, cost)))
 }
 
 pub(crate) fn write_json(path: &Path, options: &Options, outcome: &Outcome) -> io::Result<()> {

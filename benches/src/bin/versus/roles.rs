@@ -14,7 +14,8 @@ use rustix::process::{
 use serde::{Deserialize, Serialize};
 
 use crate::contenders::{self, Job};
-use crate::workloads::{self, Kind, Meter, Plan};
+use crate::meter::{Asked, Measure, Meter};
+use crate::workloads::{self, Kind, Plan};
 use crate::works::Task;
 
 /// How long a part may take.
@@ -50,7 +51,7 @@ impl Role {
         let Err(error) = self.act() else {
             return ExitCode::SUCCESS;
         };
-        // Nobody listens to a server any more that has started.
+        // Perhaps nobody listens any more.
         let _ = writeln!(io::stdout(), "{FAILED}{error}");
         ExitCode::FAILURE
     }
@@ -83,9 +84,7 @@ impl Role {
                 let Kind::Served { load, .. } = workloads::named(&workload)?.kind else {
                     return Err(format!("{workload} has no load").into());
                 };
-                let mut meter = Meter::new(&plan);
-                load(&plan, &mut meter)?;
-                tell(meter)?;
+                load(&plan, &mut Meter::of_server(plan.server_pid))?;
             }
             Role::Work {
                 contender,
@@ -95,11 +94,10 @@ impl Role {
                 cores::pin(core)?;
                 let contender = contenders::named(&contender)?;
                 let work = contender.work(task.work);
-                let mut meter = Meter::own();
                 work.ok_or_else(|| format!("{} has no {:?}", contender.name, task.work))?(
-                    &task, &mut meter,
+                    &task,
+                    &mut Meter::own(),
                 )?;
-                tell(meter)?;
             }
         }
         Ok(())
@@ -109,16 +107,11 @@ impl Role {
         let child = Command::new(std::env::current_exe()?)
             .arg("--role")
             .arg(serde_json::to_string(self)?)
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
-        Ok(Process(child))
+        Ok(Process::of(child))
     }
-}
-
-fn tell(meter: Meter) -> io::Result<()> {
-    println!("{}", serde_json::to_string(&meter.finish()?)?);
-    Ok(())
 }
 
 /// As many as may be: ten thousand connections are ten thousand descriptors.
@@ -141,7 +134,7 @@ pub(crate) fn part(row: &str, contender: &str) -> Result<Option<f64>, Box<dyn Er
         .stderr(Stdio::null())
         .spawn()
         .map_err(|error| format!("cannot run {}: {error}", program.display()))?;
-    let line = Process(child).first_line(PART)?;
+    let line = Process::of(child).line(PART)?;
     match &*line {
         "none" => Ok(None),
         "" => Err("it broke off".into()),
@@ -150,42 +143,78 @@ pub(crate) fn part(row: &str, contender: &str) -> Result<Option<f64>, Box<dyn Er
 }
 
 /// One that was started. It ends as this goes out of scope.
-pub(crate) struct Process(Child);
+pub(crate) struct Process {
+    child: Child,
+    /// What it has printed after the last line that was taken.
+    unread: Vec<u8>,
+}
 
 impl Process {
-    pub(crate) fn id(&self) -> u32 {
-        self.0.id()
+    fn of(child: Child) -> Process {
+        Process {
+            child,
+            unread: Vec::new(),
+        }
     }
 
-    /// The first line it prints, empty if it ended without one.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Has a load, or one who works alone, measure; it is to answer within `patience`.
+    pub(crate) fn ask(
+        &mut self,
+        asked: Asked,
+        patience: Duration,
+    ) -> Result<Measure, Box<dyn Error>> {
+        if let Some(to) = &mut self.child.stdin {
+            // Whoever has broken off does not read it, and may have said why.
+            let _ = writeln!(to, "{}", serde_json::to_string(&asked)?);
+        }
+        match &*self.line(patience)? {
+            "" => Err("it broke off".into()),
+            line => Ok(serde_json::from_str(line)?),
+        }
+    }
+
+    /// Asks no more, and waits for it to end.
+    pub(crate) fn finish(&mut self, patience: Duration) -> io::Result<()> {
+        self.child.stdin = None;
+        self.line(patience)?;
+        Ok(())
+    }
+
+    /// The next line it prints, empty if it ended without one.
     ///
     /// # Errors
     ///
     /// What it says has failed; `TimedOut` after `patience`: then it hangs.
-    pub(crate) fn first_line(&mut self, patience: Duration) -> io::Result<String> {
+    pub(crate) fn line(&mut self, patience: Duration) -> io::Result<String> {
         let deadline = Instant::now() + patience;
-        let Some(mut out) = self.0.stdout.take() else {
-            return Ok(String::new());
-        };
-        let mut line = Vec::new();
-        while !line.contains(&b'\n') {
+        let end = loop {
+            if let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
+                break end + 1;
+            }
+            let Some(out) = &mut self.child.stdout else {
+                break self.unread.len();
+            };
             let left = deadline.saturating_duration_since(Instant::now());
             let left = Timespec::try_from(left).map_err(io::Error::other)?;
-            let mut wanted = [PollFd::new(&out, PollFlags::IN)];
+            let mut wanted = [PollFd::new(out, PollFlags::IN)];
             if retry_on_intr(|| poll(&mut wanted, Some(&left)))? == 0 {
                 let told = format!("nothing for {} s", patience.as_secs());
                 return Err(io::Error::new(io::ErrorKind::TimedOut, told));
             }
             let mut chunk = [0; 4096];
             match out.read(&mut chunk)? {
-                0 => break,
-                n => line.extend_from_slice(&chunk[..n]),
+                0 => break self.unread.len(),
+                n => self.unread.extend_from_slice(&chunk[..n]),
             }
-        }
-        let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        let line = String::from_utf8_lossy(line);
+        };
+        let line: Vec<u8> = self.unread.drain(..end).collect();
+        let line = String::from_utf8_lossy(&line);
         match line.strip_prefix(FAILED) {
-            Some(failed) => Err(io::Error::other(failed.to_owned())),
+            Some(failed) => Err(io::Error::other(failed.trim().to_owned())),
             None => Ok(line.trim().to_owned()),
         }
     }
@@ -194,8 +223,8 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         // Both fail only if it has ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -206,23 +235,33 @@ mod tests {
     fn started(program: &str, argument: &str) -> Process {
         let mut command = Command::new(program);
         command.arg(argument).stdout(Stdio::piped());
-        Process(command.spawn().unwrap())
+        Process::of(command.spawn().unwrap())
     }
 
     #[test]
     fn who_says_nothing_is_not_waited_for_for_ever() {
         let mut silent = started("sleep", "1000");
-        let error = silent.first_line(Duration::from_millis(1)).unwrap_err();
+        let error = silent.line(Duration::from_millis(1)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
     #[test]
-    fn only_the_first_line_counts_and_who_ends_without_one_has_said_nothing() {
+    fn lines_come_one_by_one_and_who_has_ended_says_nothing() {
         let patience = Duration::from_secs(60);
-        let line = started("printf", "one\\ntwo\\n").first_line(patience);
-        assert_eq!(line.unwrap(), "one");
-        assert_eq!(started("true", "").first_line(patience).unwrap(), "");
-        let failed = started("printf", "failed: why").first_line(patience);
+        let mut two = started("printf", "one\\ntwo\\nrest");
+        let lines = [(); 4].map(|()| two.line(patience).unwrap());
+        assert_eq!(lines, ["one", "two", "rest", ""]);
+        let failed = started("printf", "failed: why").line(patience);
         assert_eq!(failed.unwrap_err().to_string(), "why");
+    }
+
+    #[test]
+    fn who_fails_in_the_end_says_so() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "cat; echo failed: late"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = Process::of(command.spawn().unwrap());
+        let ended = process.finish(Duration::from_secs(60));
+        assert_eq!(ended.unwrap_err().to_string(), "late");
     }
 }

@@ -1,6 +1,7 @@
-//! Who runs when: in every round each contender once, in turn, as a fresh process.
+//! Who runs when: in every round each contender as a fresh process, and in the laps of a round all in turn.
 
 use std::error::Error;
+use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,9 +11,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::contenders::{Contender, Job};
+use crate::meter::{Asked, Measure};
 use crate::options::{Options, Scenario};
-use crate::roles::Role;
-use crate::workloads::{Cost, Kind, Measure, Plan};
+use crate::roles::{Process, Role};
+use crate::workloads::{Cost, Kind, Plan};
 use crate::works::{Files, Place, Work};
 
 /// Bytes of a connection's buffer on the server, unless its messages are larger.
@@ -22,6 +24,11 @@ const LARGEST_BUFFER: usize = 64 * 1024;
 
 /// How long a server may take to start, and how much longer than asked a load or a work may go on: it hangs after that.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The first lap is preceded by as long a one to warm up, each later one by this part of it.
+const WARM_UP: u32 = 10;
+/// This part of a lap has its system calls counted.
+const CALLS: u32 = 5;
 
 /// What came of it: per contender, its measures by round.
 #[derive(Serialize)]
@@ -34,13 +41,17 @@ pub(crate) struct Outcome {
 pub(crate) fn run(options: &Options) -> io::Result<Outcome> {
     let mut track = Track::new(options.place.clone())?;
     let contenders = &options.contenders;
-    let progress = progress(options.rounds * contenders.len());
+    let (laps, _) = options.scenario.laps();
+    let progress = progress(options.rounds * contenders.len() * laps as usize);
     let mut measures = vec![Vec::new(); contenders.len()];
     let mut failures = Vec::new();
     for round in 1..=options.rounds {
-        for (contender, measures) in contenders.iter().zip(&mut measures) {
+        let measured = track.measure(&options.scenario, contenders, |contender| {
             progress.set_message(format!("round {round}: {}", contender.name));
-            let measured = track.measure(&options.scenario, contender);
+            progress.inc(1);
+        });
+        for ((contender, measures), measured) in contenders.iter().zip(&mut measures).zip(measured)
+        {
             measures.push(match measured {
                 Ok(measure) => Some(measure),
                 Err(error) => {
@@ -48,7 +59,6 @@ pub(crate) fn run(options: &Options) -> io::Result<Outcome> {
                     None
                 }
             });
-            progress.inc(1);
         }
     }
     progress.finish_and_clear();
@@ -84,15 +94,69 @@ impl Track {
         })
     }
 
-    /// Runs one contender once.
+    /// Runs each contender once, all of them at a time, which take turns: in each lap another one begins, and each has
+    /// another one before it. `turn` is told whose turn it is.
     pub(crate) fn measure(
         &mut self,
         scenario: &Scenario,
+        contenders: &[&'static Contender],
+        mut turn: impl FnMut(&Contender),
+    ) -> Vec<Measured> {
+        let at_once = match scenario.workload.cost {
+            Cost::Memory => 1,
+            _ => contenders.len().max(1),
+        };
+        let groups = contenders.chunks(at_once);
+        groups
+            .flat_map(|group| self.measure_group(scenario, group, &mut turn))
+            .collect()
+    }
+
+    fn measure_group(
+        &mut self,
+        scenario: &Scenario,
+        group: &[&'static Contender],
+        turn: &mut impl FnMut(&Contender),
+    ) -> Vec<Measured> {
+        let mut runners: Vec<Result<Runner, Box<dyn Error>>> = group
+            .iter()
+            .map(|contender| self.start(scenario, contender))
+            .collect();
+        let mut ask = |index: usize, asked| {
+            if let Ok(runner) = &mut runners[index]
+                && let Err(error) = runner.ask(asked)
+            {
+                runners[index] = Err(error);
+            }
+        };
+        let mut order: Vec<usize> = (0..group.len()).collect();
+        let (laps, window) = scenario.laps();
+        for lap in 0..laps {
+            let warm_up = if lap == 0 { window } else { window / WARM_UP };
+            for &index in &order {
+                turn(group[index]);
+                ask(index, Asked::Lap { warm_up, window });
+            }
+            order.rotate_left(1);
+            order.reverse();
+        }
+        if scenario.workload.cost != Cost::Memory {
+            for index in order {
+                let window = window / CALLS;
+                ask(index, Asked::Calls { window });
+            }
+        }
+        runners.into_iter().map(|r| r?.finish()).collect()
+    }
+
+    fn start(
+        &mut self,
+        scenario: &Scenario,
         contender: &Contender,
-    ) -> Result<Measure, Box<dyn Error>> {
+    ) -> Result<Runner, Box<dyn Error>> {
         match scenario.workload.kind {
-            Kind::Served { .. } => self.measure_served(scenario, contender),
-            Kind::Alone(work) => self.measure_alone(scenario, contender, work),
+            Kind::Served { .. } => self.start_served(scenario, contender),
+            Kind::Alone(work) => self.start_alone(scenario, contender, work),
         }
     }
 
@@ -101,15 +165,15 @@ impl Track {
         let (server, load) = self.cores?;
         Some(match scenario.workload.cost {
             Cost::RoundTrip => server,
-            Cost::Cpu => load,
+            Cost::Cpu | Cost::Memory => load,
         })
     }
 
-    fn measure_served(
+    fn start_served(
         &self,
         scenario: &Scenario,
         contender: &Contender,
-    ) -> Result<Measure, Box<dyn Error>> {
+    ) -> Result<Runner, Box<dyn Error>> {
         let workload = scenario.workload.name.to_owned();
         let server = Role::Serve {
             contender: contender.name.to_owned(),
@@ -122,54 +186,79 @@ impl Track {
         };
         let mut server = server.start()?;
         let addr: SocketAddr = server
-            .first_line(PATIENCE)?
+            .line(PATIENCE)?
             .parse()
             .map_err(|_| "the server did not start")?;
-        let (warm_up, window) = scenario.times();
         let plan = Plan {
             server: addr,
             server_pid: server.id(),
             connections: scenario.connections,
             size: scenario.size,
             pipeline: scenario.pipeline,
-            warm_up,
-            window,
         };
         let load = Role::Load {
             workload,
             plan,
             core: self.core_of_load(scenario),
         };
-        finished(&load, warm_up + window + warm_up)
+        Ok(Runner {
+            asked: load.start()?,
+            measure: Measure::default(),
+            _server: Some(server),
+            _target: None,
+        })
     }
 
-    fn measure_alone(
+    fn start_alone(
         &mut self,
         scenario: &Scenario,
         contender: &Contender,
         work: Work,
-    ) -> Result<Measure, Box<dyn Error>> {
+    ) -> Result<Runner, Box<dyn Error>> {
         let files = match &self.files {
             Some(files) => files,
             None => self.files.insert(Files::make(&self.place)?),
         };
-        let (warm_up, window) = scenario.times();
-        let mut task = files.task(work, scenario.size, scenario.depth)?;
-        (task.warm_up, task.window) = (warm_up, window);
+        let (task, target) = files.task(work, scenario.size, scenario.depth)?;
         let role = Role::Work {
             contender: contender.name.to_owned(),
             task,
             core: self.cores.map(|(core, _)| core),
         };
-        finished(&role, warm_up + window)
+        Ok(Runner {
+            asked: role.start()?,
+            measure: Measure::default(),
+            _server: None,
+            _target: Some(target),
+        })
     }
 }
 
-/// Runs a process to its end, which tells what it measured.
-fn finished(role: &Role, duration: Duration) -> Result<Measure, Box<dyn Error>> {
-    let line = role.start()?.first_line(duration + PATIENCE)?;
-    if line.is_empty() {
-        return Err("it broke off".into());
+/// What came of a contender in a round.
+type Measured = Result<Measure, Box<dyn Error>>;
+
+/// A contender at work. Ends with this.
+struct Runner {
+    /// The load on the server, or who works alone.
+    asked: Process,
+    /// What it told last.
+    measure: Measure,
+    _server: Option<Process>,
+    _target: Option<File>,
+}
+
+impl Runner {
+    fn ask(&mut self, asked: Asked) -> Result<(), Box<dyn Error>> {
+        let duration = match asked {
+            Asked::Lap { warm_up, window } => warm_up + window,
+            Asked::Calls { window } => window,
+        };
+        self.measure = self.asked.ask(asked, duration + PATIENCE)?;
+        Ok(())
     }
-    Ok(serde_json::from_str(&line)?)
+
+    fn finish(mut self) -> Measured {
+        self.asked.finish(PATIENCE)?;
+        Ok(self.measure)
+    }
 }

@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
+use super::ratio::{Ratio, Verdict};
 use super::results::{Ranking, Results, Standing};
 use super::rows::{self, Aim, Figure};
 use super::svg::amount;
 use crate::contenders;
-use crate::report::Spread;
 
 pub(super) fn page(results: &Results) -> String {
     let setting = &results.setting;
@@ -19,10 +19,16 @@ Written by `versus --suite`; do not edit. {date}, on a {machine}.
 
 ![What it costs, as a multiple of the floor](overview.svg)
 
-**How.** Contenders take turns within a round, each in a fresh process; what is given is the median of {rounds} rounds of
-{seconds} s each, and the least and the most. Ratios are taken within a round, to what the same work costs by hand: to the
-better of the loops over io_uring, or to tokio where there is no such loop. A contender that fails or hangs is told of
-beneath its table. Every figure of every round is in [results.json](results.json).
+**How.** In each of {rounds} rounds all contenders of a row are started afresh, and measured for {seconds} s each, a tenth
+of a second at a time in turn, so that whatever else the machine does hits all of them (parts: one after another). A ratio is
+taken between laps of the same turn, their median is the round's; given is the median of the rounds and, in brackets,
+between which of them the true one lies with more than nine chances in ten. Annulet is *ahead* of another, or *behind* it,
+where these brackets leave out 1; else the two are *level*. Figures by themselves are medians of the rounds, with the
+least and the most.
+
+Ratios are to what the same work costs by hand: to the better of the loops over io_uring, or to tokio where there is no
+such loop. A contender that fails or hangs is told of beneath its table. Every figure of every lap is in
+[results.json](results.json).
 
 To measure again, on a machine that does nothing else:
 
@@ -67,6 +73,7 @@ pub(super) fn summary(results: &Results) -> String {
         "Annulet",
         "to the floor",
         "best other runtime",
+        "Annulet to it",
         "aim",
     ];
     let mut rows = vec![header.map(str::to_owned).to_vec()];
@@ -94,12 +101,19 @@ fn glance(ranking: &Ranking<'_>) -> Option<Vec<String>> {
         ranking
             .best_peer()
             .map_or("-".into(), |peer| format!("{} {}", figure(peer), peer.name)),
+        ranking
+            .best_peer()
+            .and_then(|peer| peer.ours)
+            .map_or("-".into(), ratio),
         aims(ranking),
     ])
 }
 
-fn ratio(ratio: Spread) -> String {
-    format!("{:.2} ({:.2} to {:.2})", ratio.median, ratio.min, ratio.max)
+fn ratio(ratio: Ratio) -> String {
+    format!(
+        "{:.2} ({:.2} to {:.2})",
+        ratio.median, ratio.low, ratio.high
+    )
 }
 
 /// What was aimed at, and whether it is met.
@@ -115,26 +129,39 @@ fn aims(ranking: &Ranking<'_>) -> String {
 
 fn told(ranking: &Ranking<'_>, aim: Aim) -> String {
     let ours = ranking.ours();
-    let median = ours.and_then(|ours| Some(ours.figure?.median));
-    let is_met = match aim {
-        Aim::Floor(most) => ranking
-            .floor()
-            .and(ours)
-            .and_then(|ours| Some(ours.ratio?.median <= most)),
-        Aim::Figure(most) => median.map(|median| median <= most),
-        Aim::Peers => ranking
-            .best_peer()
-            .and_then(|peer| Some(ranking.view.compare(median?, peer.figure?.median).is_le())),
-    };
-    let aim = match aim {
-        Aim::Floor(most) => format!("≤ {most:.2}×"),
-        Aim::Figure(most) => format!("≤ {} {}", amount(most), ranking.view.unit),
-        Aim::Peers => "ahead of others".to_owned(),
+    let (aim, is_met) = match aim {
+        Aim::Floor(most) => (
+            format!("≤ {most:.2}×"),
+            ranking
+                .floor()
+                .and(ours)
+                .and_then(|ours| Some(ours.ratio?.median <= most)),
+        ),
+        Aim::Figure(most) => (
+            format!("≤ {} {}", amount(most), ranking.view.unit),
+            ours.and_then(|ours| Some(ours.figure?.median <= most)),
+        ),
+        Aim::Peers => return among_others(ranking),
     };
     match is_met {
         Some(true) => format!("{aim}: met"),
         Some(false) => format!("{aim}: **missed**"),
         None => aim,
+    }
+}
+
+/// Behind whom, else level with whom, else ahead of all.
+fn among_others(ranking: &Ranking<'_>) -> String {
+    let [ahead, level, behind] =
+        [Verdict::Ahead, Verdict::Level, Verdict::Behind].map(|verdict| ranking.peers_to(verdict));
+    if !behind.is_empty() {
+        format!("**behind** {}", behind.join(", "))
+    } else if !level.is_empty() {
+        format!("level with {}", level.join(", "))
+    } else if !ahead.is_empty() {
+        "ahead of others".to_owned()
+    } else {
+        "to be ahead of others".to_owned()
     }
 }
 
@@ -146,6 +173,7 @@ fn table(ranking: &Ranking<'_>) -> String {
         format!("median, {}", view.unit),
         "least to most".to_owned(),
         format!("to {}", ranking.reference.unwrap_or("-")),
+        "Annulet to it".to_owned(),
     ]];
     let mut failures = String::new();
     for standing in &ranking.standings {
@@ -161,6 +189,7 @@ fn table(ranking: &Ranking<'_>) -> String {
             amount(figure.median),
             format!("{} to {}", amount(figure.min), amount(figure.max)),
             standing.ratio.map_or("-".into(), ratio),
+            beside_ours(ranking, standing),
         ]);
     }
     for (name, beside) in BESIDE {
@@ -179,6 +208,19 @@ fn table(ranking: &Ranking<'_>) -> String {
         }
     }
     format!("\n### {}\n\n{}{failures}", view.title, aligned(&rows))
+}
+
+fn beside_ours(ranking: &Ranking<'_>, other: &Standing<'_>) -> String {
+    let Some(ours) = other.ours else {
+        return "-".to_owned();
+    };
+    let verdict = match ranking.verdict(other) {
+        Some(Verdict::Ahead) => " ahead",
+        Some(Verdict::Level) => " level",
+        Some(Verdict::Behind) => " behind",
+        None => "",
+    };
+    ratio(ours) + verdict
 }
 
 /// What is told beside the figure that counts.

@@ -4,14 +4,16 @@
 //! | --- | --- |
 //! | [`rows`] | what is measured, and what is read from that |
 //! | [`results`] | every round's figures, kept after each step; medians and ratios |
+//! | [`ratio`] | who is ahead of whom, as far as the spread lets tell |
 //! | [`setting`] | the machine, the versions |
 //! | [`markdown`], [`svg`], [`overview`] | the pages: tables; bars; all rows in one picture |
 //!
-//! A round goes through all rows, and in each row through all contenders, so that whatever changes on the machine within
+//! A round goes through all rows, and in each row all contenders take turns, so that whatever changes on the machine within
 //! the half-hour hits all of them. Who fails or hangs is noted.
 
 mod markdown;
 mod overview;
+mod ratio;
 mod results;
 mod rows;
 mod setting;
@@ -22,13 +24,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use self::results::{Column, Results, Turn};
+use self::results::{Results, Turn};
 use self::rows::{Asked, Row};
 use crate::contenders;
 use crate::options::Scenario;
-use crate::roles::part;
+use crate::roles;
 use crate::rounds::{Track, progress};
-use crate::workloads::{self, Measure};
 use crate::works::Place;
 
 /// What is left out of what is asked.
@@ -36,7 +37,7 @@ use crate::works::Place;
 pub(crate) enum Scope {
     /// Annulet, tokio and the floor, a fifth of a second each: less than three minutes.
     Quick,
-    /// All there is, more than half a second each: less than half an hour.
+    /// All there is, nine times a third of a second: less than half an hour.
     Full,
 }
 
@@ -58,13 +59,13 @@ pub(crate) struct Options {
 
 impl Options {
     pub(crate) fn of(scope: Scope) -> Options {
-        let (seconds, out) = match scope {
-            Scope::Quick => (0.2, "target/benchmarks"),
-            Scope::Full => (0.6, "docs/benchmarks"),
+        let (rounds, seconds, out) = match scope {
+            Scope::Quick => (5, 0.2, "target/benchmarks"),
+            Scope::Full => (9, 0.3, "docs/benchmarks"),
         };
         Options {
             scope,
-            rounds: 5,
+            rounds,
             seconds,
             only: Vec::new(),
             rows: Vec::new(),
@@ -139,28 +140,46 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 
 fn measure(options: &Options, results: &mut Results, path: &Path) -> io::Result<()> {
     let mut track = Track::new(options.place.clone())?;
-    let wanted = options.rows();
+    let rows: Vec<(&Row, Vec<&str>)> = options
+        .rows()
+        .into_iter()
+        .map(|row| (row, options.contenders(row)))
+        .collect();
     // On going on: as it was begun.
     let seconds = results.seconds;
-    let steps: usize = wanted.iter().map(|row| options.contenders(row).len()).sum();
+    let turns = |row: &Row| scenario(row, seconds).map_or(1, |scenario| scenario.laps().0 as usize);
+    let steps: usize = rows
+        .iter()
+        .map(|(row, names)| names.len() * turns(row))
+        .sum();
     let bar = progress(steps * options.rounds);
     for round in 0..options.rounds {
-        for row in &wanted {
-            let mut names = options.contenders(row);
+        for (row, names) in &rows {
+            let turn = |name: &str| {
+                bar.set_message(format!("round {}: {}, {name}", round + 1, row.name));
+                bar.inc(1);
+            };
+            let mut names = names.clone();
             // Another one begins in each round.
             let first = round % names.len().max(1);
             names.rotate_left(first);
-            for name in names {
-                bar.set_message(format!("round {}: {}, {name}", round + 1, row.name));
-                if let Some(column) = results.column(row.name, name)
-                    && column.turns.len() <= round
-                {
-                    let turn = turn(seconds, &mut track, row, column);
-                    column.turns.push(turn);
-                    results.save(path)?;
-                }
-                bar.inc(1);
+            for name in &names {
+                results.pass_over(row.name, name, round);
             }
+            names.retain(|name| {
+                let column = results.column(row.name, name);
+                column.is_some_and(|column| column.turns.len() <= round)
+            });
+            let done = match scenario(row, seconds) {
+                Some(scenario) => in_turns(&mut track, &scenario, &names, turn),
+                None => names.iter().map(|name| one_part(row, name, turn)).collect(),
+            };
+            for (name, turn) in names.iter().zip(done) {
+                if let Some(column) = results.column(row.name, name) {
+                    column.turns.push(turn);
+                }
+            }
+            results.save(path)?;
         }
         // What there is can be looked at meanwhile.
         draw(results, &options.out)?;
@@ -169,35 +188,43 @@ fn measure(options: &Options, results: &mut Results, path: &Path) -> io::Result<
     Ok(())
 }
 
-/// One contender, once; whoever failed twice running is not tried again.
-fn turn(seconds: f64, track: &mut Track, row: &Row, column: &Column) -> Turn {
-    if let [.., Turn::Failed { .. }, Turn::Failed { failed }] = &column.turns[..] {
-        return Turn::Failed {
-            failed: failed.clone(),
-        };
-    }
-    let measured = match row.asked {
-        Asked::Part(name) => part(name, &column.name).map(Turn::Figure),
-        Asked::Scenario { workload, adjust } => {
-            scenario(track, workload, adjust, seconds, &column.name).map(Turn::Measured)
-        }
+/// What is asked in a row, unless it is a part.
+fn scenario(row: &Row, seconds: f64) -> Option<Scenario> {
+    let Asked::Scenario { workload, adjust } = row.asked else {
+        return None;
     };
-    measured.unwrap_or_else(|error| Turn::Failed {
-        failed: error.to_string(),
-    })
-}
-
-fn scenario(
-    track: &mut Track,
-    workload: &str,
-    adjust: fn(&mut Scenario),
-    seconds: f64,
-    contender: &str,
-) -> Result<Measure, Box<dyn Error>> {
-    let mut scenario = Scenario::of(workloads::named(workload)?);
+    let mut scenario = Scenario::of(rows::workload(workload)?);
     scenario.seconds = seconds;
     adjust(&mut scenario);
-    track.measure(&scenario, contenders::named(contender)?)
+    Some(scenario)
+}
+
+fn in_turns(
+    track: &mut Track,
+    scenario: &Scenario,
+    names: &[&str],
+    turn: impl Fn(&str),
+) -> Vec<Turn> {
+    let contenders: Vec<_> = names
+        .iter()
+        .filter_map(|name| contenders::named(name).ok())
+        .collect();
+    let measured = track.measure(scenario, &contenders, |contender| turn(contender.name));
+    let turns = measured.into_iter().map(|m| m.map(Turn::Measured));
+    turns
+        .map(|turn| turn.unwrap_or_else(|error| Turn::failed(&*error)))
+        .collect()
+}
+
+fn one_part(row: &Row, name: &str, turn: impl Fn(&str)) -> Turn {
+    turn(name);
+    let Asked::Part(part) = row.asked else {
+        return Turn::Figure(None);
+    };
+    match roles::part(part, name) {
+        Ok(figure) => Turn::Figure(figure),
+        Err(error) => Turn::failed(&*error),
+    }
 }
 
 fn draw(results: &Results, out: &Path) -> io::Result<()> {

@@ -6,12 +6,14 @@ use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use serde_json::to_string;
 
 use super::Options;
+use super::ratio::{Ratio, Verdict};
 use super::rows::{self, Row, View};
 use super::setting::Setting;
+use crate::meter::Measure;
 use crate::report::Spread;
-use crate::workloads::Measure;
 
 /// What `results.json` has.
 #[derive(Serialize, Deserialize)]
@@ -48,6 +50,20 @@ pub(super) enum Turn {
 }
 
 impl Turn {
+    pub(super) fn failed(error: &dyn Error) -> Turn {
+        Turn::Failed {
+            failed: error.to_string(),
+        }
+    }
+
+    /// A figure as a multiple of the other's of the same round.
+    fn to(&self, other: &Turn, view: &View) -> Option<f64> {
+        match (self, other) {
+            (Turn::Measured(ours), Turn::Measured(theirs)) => ours.to(theirs, view.figure),
+            _ => Some(self.figure(view)? / other.figure(view)?),
+        }
+    }
+
     fn figure(&self, view: &View) -> Option<f64> {
         match self {
             Turn::Failed { .. } => None,
@@ -62,8 +78,10 @@ pub(super) struct Standing<'a> {
     pub(super) name: &'a str,
     /// None: not one round gave a figure; then [`failed`](Standing::failed) may tell why.
     pub(super) figure: Option<Spread>,
-    /// To the reference's in the same round.
-    pub(super) ratio: Option<Spread>,
+    /// To the reference's in the same rounds.
+    pub(super) ratio: Option<Ratio>,
+    /// Annulet's to it; none for Annulet itself.
+    pub(super) ours: Option<Ratio>,
     pub(super) failed: Option<&'a str>,
     /// In how many rounds.
     pub(super) failures: usize,
@@ -114,8 +132,27 @@ impl Results {
     /// All of it or nothing: it may be interrupted.
     pub(super) fn save(&self, path: &Path) -> io::Result<()> {
         let new = path.with_extension("json.new");
-        fs::write(&new, serde_json::to_string_pretty(self)? + "\n")?;
+        fs::write(&new, self.json()?)?;
         fs::rename(new, path)
+    }
+
+    /// A line a contender in a row.
+    fn json(&self) -> serde_json::Result<String> {
+        let mut rows = Vec::new();
+        for row in &self.rows {
+            let columns: Result<Vec<_>, _> = row.contenders.iter().map(to_string).collect();
+            let (name, columns) = (to_string(&row.name)?, columns?.join(",\n"));
+            rows.push(format!(
+                "{{\"name\":{name},\"contenders\":[\n{columns}\n]}}"
+            ));
+        }
+        Ok(format!(
+            "{{\"setting\":{},\n\"rounds\":{},\n\"seconds\":{},\n\"rows\":[\n{}\n]}}\n",
+            to_string(&self.setting)?,
+            self.rounds,
+            self.seconds,
+            rows.join(",\n")
+        ))
     }
 
     /// For all that the options ask for. What is there already stays.
@@ -146,6 +183,19 @@ impl Results {
         row.contenders.iter_mut().find(|column| column.name == name)
     }
 
+    /// Whoever failed twice running is not tried again: its round is a failure, too.
+    pub(super) fn pass_over(&mut self, row: &str, name: &str, round: usize) {
+        let Some(column) = self.column(row, name) else {
+            return;
+        };
+        if let [.., Turn::Failed { .. }, Turn::Failed { failed }] = &column.turns[..]
+            && column.turns.len() <= round
+        {
+            let failed = failed.clone();
+            column.turns.push(Turn::Failed { failed });
+        }
+    }
+
     /// Names of all who took part in anything.
     pub(super) fn contenders(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
@@ -173,26 +223,28 @@ impl Results {
             .iter()
             .find(|known| known.name == row.name)?
             .contenders;
-        let figure =
-            |column: &Column| Spread::of(column.turns.iter().filter_map(|t| t.figure(view)));
-        let medians = columns
-            .iter()
-            .filter_map(|column| Some((figure(column)?.median, column)));
-        let floor = medians
-            .clone()
-            .filter(|(_, column)| rows::is_floor(&column.name))
-            .min_by(|a, b| view.compare(a.0, b.0));
-        let familiar = || {
-            let mut medians = medians.clone();
-            medians.find(|(_, column)| column.name == rows::FAMILIAR)
+        let named = |name: &str| columns.iter().find(|column| column.name == name);
+        let measured = |column: &&Column| column.figure(view).is_some();
+        let floors = || {
+            let floors = columns.iter().filter(|c| rows::is_floor(&c.name));
+            floors.filter(measured)
         };
-        let reference = floor.or_else(familiar).map(|(_, column)| column);
+        let to_first = |column: &Column| {
+            let ratio = floors().next().and_then(|first| column.to(first, view));
+            ratio.map_or(f64::NAN, |ratio| ratio.median)
+        };
+        let floor = floors().min_by(|a, b| view.compare(to_first(a), to_first(b)));
+        let reference = floor.or_else(|| named(rows::FAMILIAR).filter(measured));
+        let ours = named(rows::OURS).filter(measured);
         let mut standings: Vec<Standing<'_>> = columns
             .iter()
-            .map(|column| standing(view, column, reference, figure(column)))
+            .map(|column| standing(view, column, reference, ours))
             .filter(|standing| standing.figure.is_some() || standing.failed.is_some())
             .collect();
-        let place = |s: &Standing<'_>| s.figure.map_or(f64::NAN, |figure| figure.median);
+        let place = |standing: &Standing<'_>| match reference {
+            Some(_) => standing.ratio.map_or(f64::NAN, |ratio| ratio.median),
+            None => standing.figure.map_or(f64::NAN, |figure| figure.median),
+        };
         standings.sort_by(|a, b| view.compare(place(a), place(b)));
         let reference = reference.map(|column| &*column.name);
         (!standings.is_empty()).then_some(Ranking {
@@ -204,11 +256,23 @@ impl Results {
     }
 }
 
+impl Column {
+    fn figure(&self, view: &View) -> Option<Spread> {
+        Spread::of(self.turns.iter().filter_map(|turn| turn.figure(view)))
+    }
+
+    /// Its figures as multiples of another's.
+    fn to(&self, other: &Column, view: &View) -> Option<Ratio> {
+        let rounds = self.turns.iter().zip(&other.turns);
+        Ratio::of(rounds.filter_map(|(ours, theirs)| ours.to(theirs, view)))
+    }
+}
+
 fn standing<'a>(
     view: &View,
     column: &'a Column,
     reference: Option<&Column>,
-    figure: Option<Spread>,
+    ours: Option<&Column>,
 ) -> Standing<'a> {
     let failures = column.turns.iter().rev().filter_map(|turn| match turn {
         Turn::Failed { failed } => Some(&**failed),
@@ -216,11 +280,11 @@ fn standing<'a>(
     });
     Standing {
         name: &column.name,
-        figure,
-        ratio: reference.and_then(|reference| {
-            let rounds = column.turns.iter().zip(&reference.turns);
-            Spread::of(rounds.filter_map(|(a, b)| Some(a.figure(view)? / b.figure(view)?)))
-        }),
+        figure: column.figure(view),
+        ratio: reference.and_then(|reference| column.to(reference, view)),
+        ours: ours
+            .filter(|ours| ours.name != column.name)
+            .and_then(|ours| ours.to(column, view)),
         failed: failures.clone().next(),
         failures: failures.count(),
         column,
@@ -237,10 +301,26 @@ impl<'a> Ranking<'a> {
         self.of(self.reference.filter(|name| rows::is_by_hand(name))?)
     }
 
-    /// The best of the other runtimes.
+    fn peers(&self) -> impl Iterator<Item = &Standing<'a>> {
+        self.standings.iter().filter(|s| rows::is_peer(s.name))
+    }
+
+    /// The other runtime that does best beside Annulet.
     pub(super) fn best_peer(&self) -> Option<&Standing<'a>> {
-        let mut peers = self.standings.iter().filter(|s| rows::is_peer(s.name));
-        peers.find(|standing| standing.figure.is_some())
+        let ratios = self.peers().filter_map(|peer| Some((peer.ours?, peer)));
+        let best = ratios.max_by(|a, b| self.view.compare(a.0.median, b.0.median));
+        Some(best?.1)
+    }
+
+    /// The other runtimes that Annulet stands so to.
+    pub(super) fn peers_to(&self, verdict: Verdict) -> Vec<&'a str> {
+        let stands = |peer: &&Standing<'_>| self.verdict(peer) == Some(verdict);
+        self.peers().filter(stands).map(|peer| peer.name).collect()
+    }
+
+    /// How Annulet stands to another.
+    pub(super) fn verdict(&self, other: &Standing<'_>) -> Option<Verdict> {
+        other.ours?.verdict(self.view.more_is_better)
     }
 
     /// Annulet, with its defaults.

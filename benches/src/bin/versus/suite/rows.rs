@@ -3,9 +3,9 @@
 use std::cmp::Ordering;
 
 use crate::contenders;
+use crate::meter::Measure;
 use crate::options::Scenario;
-use crate::workloads;
-use crate::workloads::{Measure, Workload};
+use crate::workloads::{self, Workload};
 
 /// The one in the spotlight.
 pub(super) const OURS: &str = "annulet";

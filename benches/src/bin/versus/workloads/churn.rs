@@ -14,8 +14,9 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, recv, sockopt};
 
 use super::crowd::{Lap, send, wrong};
-use super::{Cost, Kind, Meter, Plan, Workload};
+use super::{Cost, Kind, Plan, Workload};
 use crate::contenders::Service;
+use crate::meter::Meter;
 
 pub(super) const WORKLOAD: Workload = Workload {
     name: "churn",
@@ -31,9 +32,7 @@ pub(super) const WORKLOAD: Workload = Workload {
 
 fn load(plan: &Plan, meter: &mut Meter) -> io::Result<()> {
     let poller = epoll::create(CreateFlags::CLOEXEC)?;
-    meter.run(plan, |duration, latencies| {
-        lap(plan, &poller, duration, latencies)
-    })
+    meter.run(|duration, latencies| lap(plan, &poller, duration, latencies))
 }
 
 struct Life {
@@ -81,7 +80,7 @@ fn lap(
     poller: &OwnedFd,
     duration: Duration,
     latencies: &mut Histogram<u64>,
-) -> io::Result<()> {
+) -> io::Result<u64> {
     let mut lap = Lap::new(duration, latencies);
     let wanted = EventFlags::IN | EventFlags::RDHUP | EventFlags::ET;
     let mut lives = Vec::with_capacity(plan.connections);
@@ -122,5 +121,5 @@ fn lap(
             }
         }
     }
-    Ok(())
+    Ok(latencies.len())
 }

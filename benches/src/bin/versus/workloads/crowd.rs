@@ -12,7 +12,7 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, SendFlags};
 
 use super::Plan;
-use crate::cpu::Usage;
+use crate::cpu::await_sleep;
 
 /// So many connections between two looks whether the server keeps up: fewer than the 128 that some let wait to be accepted.
 pub(super) const BATCH: usize = 100;
@@ -76,8 +76,8 @@ impl<C: Client> Crowd<C> {
             epoll::add(&poller, &socket, EventData::new_u64(index as u64), wanted)?;
             connections.push((socket, client(index)));
             if connections.len() % BATCH == 0 {
-                // It sleeps once it has accepted them.
-                Usage::at_rest(plan.server_pid)?;
+                // It sleeps once it has accepted them. Those that it lets wait too long have to ask again after seconds.
+                await_sleep(plan.server_pid, Duration::from_secs(1))?;
             }
         }
         Ok(Crowd {
@@ -87,12 +87,12 @@ impl<C: Client> Crowd<C> {
         })
     }
 
-    /// Asks on all connections for so long; returns when all that was asked is answered.
+    /// Asks on all connections for so long; returns when all that was asked is answered, and tells how much that was.
     pub(super) fn lap(
         &mut self,
         duration: Duration,
         latencies: &mut Histogram<u64>,
-    ) -> io::Result<()> {
+    ) -> io::Result<u64> {
         let mut lap = Lap::new(duration, latencies);
         let mut busy = self.connections.len();
         for (socket, client) in &mut self.connections {
@@ -113,7 +113,7 @@ impl<C: Client> Crowd<C> {
                 }
             }
         }
-        Ok(())
+        Ok(latencies.len())
     }
 }
 

@@ -12,8 +12,9 @@ use std::net::TcpStream;
 use std::time::Instant;
 
 use super::crowd::{Client, Crowd, Lap, receive, send, wrong};
-use super::{Cost, Kind, Meter, Plan, Workload};
+use super::{Cost, Kind, Plan, Workload};
 use crate::contenders::Service;
+use crate::meter::Meter;
 
 pub(super) const WORKLOAD: Workload = Workload {
     name: "echo",
@@ -29,7 +30,7 @@ pub(super) const WORKLOAD: Workload = Workload {
 
 fn load(plan: &Plan, meter: &mut Meter) -> io::Result<()> {
     let mut crowd = Crowd::connect(plan, |index| Messages::new(index, plan.size, plan.pipeline))?;
-    meter.run(plan, |duration, latencies| crowd.lap(duration, latencies))
+    meter.run(|duration, latencies| crowd.lap(duration, latencies))
 }
 
 /// A connection's messages. Positions count bytes from its beginning.

@@ -5,9 +5,10 @@ use std::net::TcpStream;
 use std::time::Instant;
 
 use super::crowd::{Client, Crowd, Lap, receive, send, wrong};
-use super::{Cost, Kind, Meter, Plan, Workload};
+use super::{Cost, Kind, Plan, Workload};
 use crate::contenders::Service;
 use crate::contenders::services::BODY;
+use crate::meter::Meter;
 
 pub(super) const WORKLOAD: Workload = Workload {
     name: "http",
@@ -29,7 +30,7 @@ fn load(plan: &Plan, meter: &mut Meter) -> io::Result<()> {
         answer: Vec::with_capacity(1024),
         asked: None,
     })?;
-    meter.run(plan, |duration, latencies| crowd.lap(duration, latencies))
+    meter.run(|duration, latencies| crowd.lap(duration, latencies))
 }
 
 struct Exchange {

@@ -8,8 +8,9 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use super::crowd::BATCH;
-use super::{Cost, Kind, Meter, Plan, Workload};
+use super::{Cost, Kind, Plan, Workload};
 use crate::contenders::Service;
+use crate::meter::Meter;
 
 pub(super) const WORKLOAD: Workload = Workload {
     name: "idle",
@@ -20,27 +21,29 @@ pub(super) const WORKLOAD: Workload = Workload {
         service: Service::Echo,
         load,
     },
-    cost: Cost::Cpu,
+    cost: Cost::Memory,
 };
 
 fn load(plan: &Plan, meter: &mut Meter) -> io::Result<()> {
-    answers(plan.server)?;
-    let before = resident(plan.server_pid)?;
-    let mut silent = Vec::with_capacity(plan.connections);
-    meter.measure_counted(|_| {
-        while silent.len() < plan.connections {
-            for _ in 0..BATCH.min(plan.connections - silent.len()) {
-                silent.push(TcpStream::connect(plan.server)?);
+    meter.answer(|meter, _| {
+        answers(plan.server)?;
+        let before = resident(plan.server_pid)?;
+        let mut silent = Vec::with_capacity(plan.connections);
+        meter.measure(|_| {
+            while silent.len() < plan.connections {
+                for _ in 0..BATCH.min(plan.connections - silent.len()) {
+                    silent.push(TcpStream::connect(plan.server)?);
+                }
+                answers(plan.server)?;
             }
-            answers(plan.server)?;
-        }
-        Ok(silent.len() as u64)
-    })?;
-    let grown = resident(plan.server_pid)?.saturating_sub(before);
-    meter.note(|measure| {
-        measure.bytes_per_connection = Some(grown as f64 / plan.connections as f64);
-    });
-    Ok(())
+            Ok(silent.len() as u64)
+        })?;
+        let grown = resident(plan.server_pid)?.saturating_sub(before);
+        meter.note(|measure| {
+            measure.bytes_per_connection = Some(grown as f64 / plan.connections as f64);
+        });
+        Ok(())
+    })
 }
 
 /// Connections are accepted in their order: once a new one is answered, the server has all before it.

@@ -7,8 +7,9 @@ use std::net::TcpStream;
 use std::time::Instant;
 
 use super::crowd::{Lap, wrong};
-use super::{Cost, Kind, Meter, Plan, Workload};
+use super::{Cost, Kind, Plan, Workload};
 use crate::contenders::Service;
+use crate::meter::Meter;
 
 pub(super) const WORKLOAD: Workload = Workload {
     name: "ping",
@@ -27,7 +28,7 @@ fn load(plan: &Plan, meter: &mut Meter) -> io::Result<()> {
     socket.set_nodelay(true)?;
     let mut message: Vec<u8> = (0..plan.size).map(|place| place as u8).collect();
     let mut back = vec![0; plan.size];
-    meter.run(plan, |duration, latencies| {
+    meter.run(|duration, latencies| {
         let mut lap = Lap::new(duration, latencies);
         loop {
             for byte in &mut message {
@@ -40,7 +41,7 @@ fn load(plan: &Plan, meter: &mut Meter) -> io::Result<()> {
                 return Err(wrong());
             }
             if !lap.answered(since, Instant::now()) {
-                return Ok(());
+                return Ok(latencies.len());
             }
         }
     })

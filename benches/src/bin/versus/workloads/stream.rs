@@ -7,9 +7,10 @@ use std::net::TcpStream;
 use std::time::Instant;
 
 use super::crowd::{Client, Crowd, Lap, receive, send, wrong};
-use super::{Cost, Kind, Meter, Plan, Workload};
+use super::{Cost, Kind, Plan, Workload};
 use crate::contenders::Service;
 use crate::contenders::services::{BLOCK, CHUNK, pattern};
+use crate::meter::Meter;
 
 pub(super) const UPLOAD: Workload = Workload {
     name: "upload",
@@ -40,12 +41,12 @@ const ASKED: usize = 2;
 
 fn upload(plan: &Plan, meter: &mut Meter) -> io::Result<()> {
     let mut crowd = Crowd::connect(plan, |_| Upload::new())?;
-    meter.run(plan, |duration, latencies| crowd.lap(duration, latencies))
+    meter.run(|duration, latencies| crowd.lap(duration, latencies))
 }
 
 fn download(plan: &Plan, meter: &mut Meter) -> io::Result<()> {
     let mut crowd = Crowd::connect(plan, |_| Download::default())?;
-    meter.run(plan, |duration, latencies| crowd.lap(duration, latencies))
+    meter.run(|duration, latencies| crowd.lap(duration, latencies))
 }
 
 /// Sends blocks, and is told the last byte of each, which is different from block to block.

@@ -7,8 +7,8 @@ use runtime::Runtime;
 use runtime::buf::AlignedBuf;
 use runtime::fs::{File, OpenOptions};
 
-use super::{Lane, Lap, Run, Task, Work};
-use crate::workloads::Meter;
+use super::{Lane, Run, Task, Work, by_tasks};
+use crate::meter::Meter;
 
 pub(crate) const WORKS: &[(Work, Run)] = &[
     (Work::Read, read),
@@ -24,21 +24,12 @@ fn read(task: &Task, meter: &mut Meter) -> io::Result<()> {
         options.open(&task.source).await
     })?;
     let file = Rc::new(file);
+    let spawn = |lane| runtime::spawn(read_lane(file.clone(), lane, task.block));
     meter.laps(task, |lap| {
-        runtime.block_on(read_lanes(file.clone(), lap, task.block))
+        runtime.block_on(by_tasks(lap, spawn, |ended| {
+            ended.map_err(io::Error::other)?
+        }))
     })
-}
-
-async fn read_lanes(file: Rc<File>, lap: &Lap<'_>, block: usize) -> io::Result<Vec<Lane>> {
-    let tasks: Vec<_> = lap
-        .lanes()
-        .map(|lane| runtime::spawn(read_lane(file.clone(), lane, block)))
-        .collect();
-    let mut lanes = Vec::with_capacity(tasks.len());
-    for task in tasks {
-        lanes.push(task.await.map_err(io::Error::other)??);
-    }
-    Ok(lanes)
 }
 
 async fn read_lane(file: Rc<File>, mut lane: Lane, block: usize) -> io::Result<Lane> {

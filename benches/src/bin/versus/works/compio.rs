@@ -8,11 +8,10 @@ use compio::driver::ProactorBuilder;
 use compio::fs::{File, OpenOptions};
 use compio::io::{AsyncReadAt, AsyncReadAtExt, AsyncWriteAtExt};
 use compio::runtime::{Runtime, RuntimeBuilder};
-use rustix::fs::OFlags;
 
-use super::{Lane, Lap, Run, Task, Work, aligned_part};
+use super::{Lane, Run, Task, Work, aligned_part, by_tasks};
 use crate::contenders::compio::{plain, tuned};
-use crate::workloads::Meter;
+use crate::meter::Meter;
 
 pub(crate) const WORKS: &[(Work, Run)] = &[
     (Work::Read, |task, meter| read(plain(), task, meter)),
@@ -34,29 +33,15 @@ fn read(proactor: ProactorBuilder, task: &Task, meter: &mut Meter) -> io::Result
     let runtime = runtime(proactor)?;
     let file = runtime.block_on(async {
         let mut options = OpenOptions::new();
-        if task.is_direct() {
-            options.custom_flags(OFlags::DIRECT.bits().cast_signed());
-        }
-        options.read(true).open(&task.source).await
+        options.read(true).custom_flags(task.open_flags());
+        options.open(&task.source).await
     })?;
+    let spawn = |lane| compio::runtime::spawn(read_lane(file.clone(), lane, task.block));
     meter.laps(task, |lap| {
-        runtime.block_on(read_lanes(&file, lap, task.block))
+        runtime.block_on(by_tasks(lap, spawn, |ended| {
+            ended.map_err(|_| io::Error::other("a task has ended"))?
+        }))
     })
-}
-
-async fn read_lanes(file: &File, lap: &Lap<'_>, block: usize) -> io::Result<Vec<Lane>> {
-    let tasks: Vec<_> = lap
-        .lanes()
-        .map(|lane| compio::runtime::spawn(read_lane(file.clone(), lane, block)))
-        .collect();
-    let mut lanes = Vec::with_capacity(tasks.len());
-    for task in tasks {
-        lanes.push(
-            task.await
-                .map_err(|_| io::Error::other("a task has ended"))??,
-        );
-    }
-    Ok(lanes)
 }
 
 async fn read_lane(file: File, mut lane: Lane, block: usize) -> io::Result<Lane> {

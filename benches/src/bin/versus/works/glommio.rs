@@ -7,8 +7,8 @@ use std::rc::Rc;
 use glommio::io::{BufferedFile, DmaFile};
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 
-use super::{Lane, Lap, Run, Task, Work};
-use crate::workloads::Meter;
+use super::{Lane, Run, Task, Work, by_tasks};
+use crate::meter::Meter;
 
 pub(crate) const WORKS: &[(Work, Run)] = &[
     (Work::Read, read),
@@ -31,8 +31,9 @@ fn read(task: &Task, meter: &mut Meter) -> io::Result<()> {
         }
         Ok(lane)
     };
+    let spawn = |lane| glommio::spawn_local(one(file.clone(), lane));
     meter.laps(task, |lap| {
-        executor.run(all(lap, |lane| one(file.clone(), lane)))
+        executor.run(by_tasks(lap, spawn, |ended| ended))
     })?;
     executor.run(closed(file, BufferedFile::close))
 }
@@ -47,25 +48,11 @@ fn read_direct(task: &Task, meter: &mut Meter) -> io::Result<()> {
         }
         Ok(lane)
     };
+    let spawn = |lane| glommio::spawn_local(one(file.clone(), lane));
     meter.laps(task, |lap| {
-        executor.run(all(lap, |lane| one(file.clone(), lane)))
+        executor.run(by_tasks(lap, spawn, |ended| ended))
     })?;
     executor.run(closed(file, DmaFile::close))
-}
-
-async fn all<F>(lap: &Lap<'_>, one: impl Fn(Lane) -> F) -> io::Result<Vec<Lane>>
-where
-    F: Future<Output = io::Result<Lane>> + 'static,
-{
-    let tasks: Vec<_> = lap
-        .lanes()
-        .map(|lane| glommio::spawn_local(one(lane)))
-        .collect();
-    let mut lanes = Vec::with_capacity(tasks.len());
-    for task in tasks {
-        lanes.push(task.await?);
-    }
-    Ok(lanes)
 }
 
 fn copy(task: &Task, meter: &mut Meter) -> io::Result<()> {

@@ -22,12 +22,13 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
-use crate::calls::Calls;
-use crate::workloads::{Cost, Kind, Meter, Workload};
+use crate::meter::Meter;
+use crate::workloads::{Cost, Kind, Workload};
 
 pub(crate) const READ: Workload = Workload {
     name: "read",
@@ -82,13 +83,19 @@ pub(crate) struct Task {
     pub(crate) len: u64,
     pub(crate) block: usize,
     pub(crate) depth: usize,
-    pub(crate) warm_up: Duration,
-    pub(crate) window: Duration,
 }
 
 impl Task {
     pub(crate) fn is_direct(&self) -> bool {
         self.work == Work::ReadDirect
+    }
+
+    /// For those whose options of an open file know no more than the standard library's.
+    fn open_flags(&self) -> i32 {
+        match self.is_direct() {
+            true => OFlags::DIRECT.bits().cast_signed(),
+            false => 0,
+        }
     }
 
     /// Reads are timed, and checked to the last byte, once in so many: both cost.
@@ -185,6 +192,20 @@ impl Lane {
     }
 }
 
+/// Has each lane of a lap read along by a task that `spawn` starts, and gathers them; `ended` is what a task's end says.
+async fn by_tasks<T: Future>(
+    lap: &Lap<'_>,
+    spawn: impl Fn(Lane) -> T,
+    ended: impl Fn(T::Output) -> io::Result<Lane>,
+) -> io::Result<Vec<Lane>> {
+    let tasks: Vec<T> = lap.lanes().map(spawn).collect();
+    let mut lanes = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        lanes.push(ended(task.await)?);
+    }
+    Ok(lanes)
+}
+
 /// A vector with a part of so many bytes where `O_DIRECT` wants them, for those who cannot ask for such memory.
 #[cfg(feature = "peers")]
 fn aligned_part(block: usize) -> (Vec<u8>, std::ops::Range<usize>) {
@@ -195,37 +216,25 @@ fn aligned_part(block: usize) -> (Vec<u8>, std::ops::Range<usize>) {
 }
 
 impl Meter {
-    /// Calls `lap` for the warm-up and for what is measured. It takes the lap's lanes, reads along each until it ends, and
-    /// gives all of them back.
+    /// Calls `lap` for every stretch of work that is asked for. It takes the lap's lanes, reads along each until it ends,
+    /// and gives all of them back.
     pub(crate) fn laps(
         &mut self,
         task: &Task,
         mut lap: impl FnMut(&Lap<'_>) -> io::Result<Vec<Lane>>,
     ) -> io::Result<()> {
-        let starting = |duration| Lap {
-            task,
-            end: Instant::now() + duration,
-        };
         // Every lap begins at the file's front.
         let mut furthest = 0;
-        let mut done = |lanes: &[Lane]| {
-            let done: u64 = lanes.iter().map(|lane| lane.done).sum();
-            furthest = done.max(furthest);
-            done
-        };
-        done(&lap(&starting(task.warm_up))?);
-        self.measure_counted(|latencies| {
-            let lanes = lap(&starting(task.window))?;
+        self.run(|duration, latencies| {
+            let end = Instant::now() + duration;
+            let lanes = lap(&Lap { task, end })?;
             for latency in lanes.iter().flat_map(|lane| &lane.latencies) {
                 latencies.saturating_record(*latency);
             }
-            Ok(done(&lanes))
+            let done: u64 = lanes.iter().map(|lane| lane.done).sum();
+            furthest = done.max(furthest);
+            Ok(done)
         })?;
-        if let Ok(mut calls) = Calls::of(std::process::id()) {
-            let blocks = done(&lap(&starting(task.warm_up))?).max(1);
-            let calls = calls.so_far()? as f64 / blocks as f64;
-            self.note(|measure| measure.system_calls = Some(calls));
-        }
         if task.work == Work::Copy {
             let copied = task.len.min(furthest * task.block as u64);
             pattern::check(&File::open(&task.target)?, copied)?;
@@ -252,11 +261,11 @@ impl Default for Place {
     }
 }
 
-/// The files, while this lives. They have no names, so nothing is left behind, however this process ends; those that it
-/// starts open them by way of its descriptors.
+/// The file that is read, while this lives. It has no name, nor do those that are written, so nothing is left behind,
+/// however this process ends; those that it starts open them by way of its descriptors.
 pub(crate) struct Files {
     source: File,
-    target: File,
+    dir: PathBuf,
 }
 
 impl Files {
@@ -269,12 +278,12 @@ impl Files {
         source.sync_all()?;
         Ok(Files {
             source,
-            target: tempfile::tempfile_in(&place.dir)?,
+            dir: place.dir.clone(),
         })
     }
 
-    /// What is to be done with them; how long is up to others.
-    pub(crate) fn task(&self, work: Work, block: usize, depth: usize) -> io::Result<Task> {
+    /// What is to be done, and the file to be written: to be kept as long, and nobody else's.
+    pub(crate) fn task(&self, work: Work, block: usize, depth: usize) -> io::Result<(Task, File)> {
         let path = |file: &File| format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
         let whole = self.source.metadata()?.len();
         let len = if work == Work::Copy {
@@ -287,15 +296,15 @@ impl Files {
             let told = "a block is a multiple of 8 bytes, and no larger than the file";
             return Err(io::Error::other(told));
         }
-        Ok(Task {
+        let target = tempfile::tempfile_in(&self.dir)?;
+        let task = Task {
             work,
             source: path(&self.source).into(),
-            target: path(&self.target).into(),
+            target: path(&target).into(),
             len,
             block,
             depth,
-            warm_up: Duration::ZERO,
-            window: Duration::ZERO,
-        })
+        };
+        Ok((task, target))
     }
 }

@@ -7,11 +7,10 @@ use std::rc::Rc;
 use monoio::buf::{IoBufMut, SliceMut};
 use monoio::fs::{File, OpenOptions};
 use monoio::{IoUringDriver, RuntimeBuilder};
-use rustix::fs::OFlags;
 
-use super::{Lane, Lap, Run, Task, Work, aligned_part};
+use super::{Lane, Run, Task, Work, aligned_part, by_tasks};
 use crate::contenders::monoio::tuned;
-use crate::workloads::Meter;
+use crate::meter::Meter;
 
 type Builder = RuntimeBuilder<IoUringDriver>;
 
@@ -33,27 +32,14 @@ fn read(builder: Builder, task: &Task, meter: &mut Meter) -> io::Result<()> {
     let mut runtime = builder.build()?;
     let file = runtime.block_on(async {
         let mut options = OpenOptions::new();
-        if task.is_direct() {
-            options.custom_flags(OFlags::DIRECT.bits().cast_signed());
-        }
-        options.read(true).open(&task.source).await
+        options.read(true).custom_flags(task.open_flags());
+        options.open(&task.source).await
     })?;
     let file = Rc::new(file);
+    let spawn = |lane| monoio::spawn(read_lane(file.clone(), lane, task.block));
     meter.laps(task, |lap| {
-        runtime.block_on(read_lanes(file.clone(), lap, task.block))
+        runtime.block_on(by_tasks(lap, spawn, |ended| ended))
     })
-}
-
-async fn read_lanes(file: Rc<File>, lap: &Lap<'_>, block: usize) -> io::Result<Vec<Lane>> {
-    let tasks: Vec<_> = lap
-        .lanes()
-        .map(|lane| monoio::spawn(read_lane(file.clone(), lane, block)))
-        .collect();
-    let mut lanes = Vec::with_capacity(tasks.len());
-    for task in tasks {
-        lanes.push(task.await?);
-    }
-    Ok(lanes)
 }
 
 async fn read_lane(file: Rc<File>, mut lane: Lane, block: usize) -> io::Result<Lane> {

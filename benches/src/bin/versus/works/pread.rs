@@ -8,7 +8,7 @@ use runtime::buf::AlignedBuf;
 use rustix::fs::OFlags;
 
 use super::{Run, Task, Work};
-use crate::workloads::Meter;
+use crate::meter::Meter;
 
 pub(crate) const WORKS: &[(Work, Run)] = &[
     (Work::Read, read),

@@ -5,13 +5,12 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::sync::Arc;
 
 use runtime::buf::AlignedBuf;
-use rustix::fs::OFlags;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use tokio::runtime::Runtime;
 
-use super::{Lane, Lap, Run, Task, Work};
-use crate::workloads::Meter;
+use super::{Lane, Run, Task, Work, by_tasks};
+use crate::meter::Meter;
 
 pub(crate) const WORKS: &[(Work, Run)] = &[
     (Work::Read, read),
@@ -28,29 +27,12 @@ fn runtime() -> io::Result<Runtime> {
 fn read(task: &Task, meter: &mut Meter) -> io::Result<()> {
     let runtime = runtime()?;
     let mut options = std::fs::OpenOptions::new();
-    if task.is_direct() {
-        options.custom_flags(OFlags::DIRECT.bits().cast_signed());
-    }
-    let file = Arc::new(options.read(true).open(&task.source)?);
+    options.read(true).custom_flags(task.open_flags());
+    let file = Arc::new(options.open(&task.source)?);
+    let spawn = |lane| tokio::spawn(read_lane(file.clone(), lane, task.block));
     meter.laps(task, |lap| {
-        runtime.block_on(read_lanes(file.clone(), lap, task.block))
+        runtime.block_on(by_tasks(lap, spawn, |ended| ended?))
     })
-}
-
-async fn read_lanes(
-    file: Arc<std::fs::File>,
-    lap: &Lap<'_>,
-    block: usize,
-) -> io::Result<Vec<Lane>> {
-    let tasks: Vec<_> = lap
-        .lanes()
-        .map(|lane| tokio::spawn(read_lane(file.clone(), lane, block)))
-        .collect();
-    let mut lanes = Vec::with_capacity(tasks.len());
-    for task in tasks {
-        lanes.push(task.await??);
-    }
-    Ok(lanes)
 }
 
 async fn read_lane(file: Arc<std::fs::File>, mut lane: Lane, block: usize) -> io::Result<Lane> {

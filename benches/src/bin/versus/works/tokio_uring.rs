@@ -4,13 +4,12 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::rc::Rc;
 
-use rustix::fs::OFlags;
 use tokio_uring::Runtime;
 use tokio_uring::buf::BoundedBuf;
 use tokio_uring::fs::{File, OpenOptions};
 
-use super::{Lane, Lap, Run, Task, Work, aligned_part};
-use crate::workloads::Meter;
+use super::{Lane, Run, Task, Work, aligned_part, by_tasks};
+use crate::meter::Meter;
 
 pub(crate) const WORKS: &[(Work, Run)] = &[
     (Work::Read, read),
@@ -22,27 +21,14 @@ fn read(task: &Task, meter: &mut Meter) -> io::Result<()> {
     let runtime = Runtime::new(&tokio_uring::builder())?;
     let file = runtime.block_on(async {
         let mut options = OpenOptions::new();
-        if task.is_direct() {
-            options.custom_flags(OFlags::DIRECT.bits().cast_signed());
-        }
-        options.read(true).open(&task.source).await
+        options.read(true).custom_flags(task.open_flags());
+        options.open(&task.source).await
     })?;
     let file = Rc::new(file);
+    let spawn = |lane| tokio_uring::spawn(read_lane(file.clone(), lane, task.block));
     meter.laps(task, |lap| {
-        runtime.block_on(read_lanes(file.clone(), lap, task.block))
+        runtime.block_on(by_tasks(lap, spawn, |ended| ended?))
     })
-}
-
-async fn read_lanes(file: Rc<File>, lap: &Lap<'_>, block: usize) -> io::Result<Vec<Lane>> {
-    let tasks: Vec<_> = lap
-        .lanes()
-        .map(|lane| tokio_uring::spawn(read_lane(file.clone(), lane, block)))
-        .collect();
-    let mut lanes = Vec::with_capacity(tasks.len());
-    for task in tasks {
-        lanes.push(task.await??);
-    }
-    Ok(lanes)
 }
 
 async fn read_lane(file: Rc<File>, mut lane: Lane, block: usize) -> io::Result<Lane> {
