@@ -262,6 +262,18 @@ impl Driver {
         self.inner.attempts.take(self.inner.counts.staged.get())
     }
 
+    /// The same of a send.
+    #[inline]
+    pub(crate) fn may_attempt_send(&self) -> bool {
+        self.inner.attempts.take_send()
+    }
+
+    /// A send is tried.
+    #[inline]
+    pub(crate) fn note_attempt(&self) {
+        self.inner.attempts.note();
+    }
+
     // --- a future's side ------------------------------------------------------------------------
 
     /// An operation's future is gone while it is in flight, or before its result was taken.

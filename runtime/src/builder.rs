@@ -96,7 +96,8 @@ impl Builder {
     ///
     /// It is done where it pays: on a pipe (or a socket used as a stream) where the last operation did not have to wait,
     /// for reads of up to 16 KiB at offsets of a file where the last one found its bytes in memory, while little else is
-    /// handed over, and 128 times a turn at most. For tests and for measuring what that gives.
+    /// handed over, and 128 times a turn at most; for sends of up to 16 KiB, unless the last one there had to wait, in turns
+    /// with no more than eight. For tests and for measuring what that gives.
     pub fn attempts(mut self, attempts: bool) -> Builder {
         self.setup.attempts = attempts;
         self

@@ -3,6 +3,10 @@
 //! A call of its own for each costs less than an enter for one or two, and more than its share of an enter for many. So
 //! attempts are made where little is handed over at a time; and only so many a turn, so that what is always ready does
 //! not keep the loop from its turns.
+//!
+//! A send costs the same by a call as its share of an enter, but is done with at once: no slot, no second poll of its task,
+//! and the peer has it earlier. Where many are to be sent they are better handed over together, for the caches' sake: what
+//! receives and what sends in the kernel then run one after the other. So only a few sends a turn are tried.
 
 use std::cell::Cell;
 
@@ -10,6 +14,8 @@ use std::cell::Cell;
 const BUDGET: u32 = 128;
 /// So many entries handed over at a time are few.
 const FEW: u64 = 4;
+/// Sends a turn, up to which they are few.
+const FEW_SENDS: u32 = 8;
 
 pub(super) struct Attempts {
     on: bool,
@@ -19,6 +25,9 @@ pub(super) struct Attempts {
     /// What had been staged, ever, when the kernel was entered last; and what of that was handed over then.
     staged: Cell<u64>,
     load: Cell<u64>,
+    /// Sends begun in this turn, and in the one before.
+    sends: Cell<u32>,
+    sends_before: Cell<u32>,
 }
 
 impl Attempts {
@@ -30,6 +39,8 @@ impl Attempts {
             enters: Cell::new(0),
             staged: Cell::new(0),
             load: Cell::new(0),
+            sends: Cell::new(0),
+            sends_before: Cell::new(0),
         }
     }
 
@@ -47,6 +58,7 @@ impl Attempts {
     #[inline]
     pub(super) fn refill(&self) {
         self.left.set(BUDGET);
+        self.sends_before.set(self.sends.take());
     }
 
     /// The ring is entered; so much has been staged so far.
@@ -67,6 +79,20 @@ impl Attempts {
             self.made.set(self.made.get() + 1);
         }
         may
+    }
+
+    /// The same of a send that begins, whether or not it will be tried.
+    #[inline]
+    pub(super) fn take_send(&self) -> bool {
+        let sends = self.sends.get();
+        self.sends.set(sends.saturating_add(1));
+        self.on && sends < FEW_SENDS && self.sends_before.get() <= FEW_SENDS
+    }
+
+    /// One of those is made.
+    #[inline]
+    pub(super) fn note(&self) {
+        self.made.set(self.made.get() + 1);
     }
 }
 
@@ -98,5 +124,19 @@ mod tests {
     #[test]
     fn none_is_made_where_they_are_off() {
         assert!(!Attempts::new(false).take(0));
+        assert!(!Attempts::new(false).take_send());
+    }
+
+    #[test]
+    fn a_few_sends_a_turn_are_tried_and_none_after_a_turn_with_many() {
+        let attempts = Attempts::new(true);
+        let tried = |count| (0..count).filter(|_| attempts.take_send()).count() as u32;
+        assert_eq!(tried(FEW_SENDS), FEW_SENDS);
+        attempts.refill();
+        assert_eq!(tried(3 * FEW_SENDS), FEW_SENDS);
+        attempts.refill();
+        assert_eq!(tried(FEW_SENDS), 0);
+        attempts.refill();
+        assert_eq!(tried(1), 1);
     }
 }

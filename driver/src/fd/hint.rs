@@ -16,6 +16,8 @@ pub enum Tried {
     Write,
     /// To read a file at an offset.
     ReadAt,
+    /// To send on a socket. Mostly there is room: it is tried from the first on.
+    Send,
 }
 
 /// How many more completions at once it takes to set it; 0: it is set.
@@ -44,14 +46,15 @@ pub(crate) enum Advice {
 
 impl Hint {
     /// How many kinds there are to be [tried](Tried).
-    pub(super) const KINDS: usize = 3;
+    const KINDS: usize = 4;
 
-    pub(super) const fn new() -> Hint {
+    const fn new() -> Hint {
         Hint(AtomicU16::new(1))
     }
 
-    pub(super) fn reset(&mut self) {
-        *self = Hint::new();
+    /// Of what is tried before anything was seen.
+    const fn willing() -> Hint {
+        Hint(AtomicU16::new(FIT))
     }
 
     #[inline]
@@ -107,6 +110,14 @@ impl Hint {
     }
 }
 
+/// What is known of a descriptor, by [`Tried`].
+pub(super) type Hints = [Hint; Hint::KINDS];
+
+/// Of one of which nothing was seen yet.
+pub(super) const fn fresh() -> Hints {
+    [Hint::new(), Hint::new(), Hint::new(), Hint::willing()]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,6 +164,18 @@ mod tests {
         for _ in 0..1000 {
             hint.completed(true);
             assert_eq!(hint.advice(), Advice::Ring);
+        }
+    }
+
+    #[test]
+    fn a_send_is_tried_before_anything_was_seen() {
+        let hints = fresh();
+        let send = &hints[Tried::Send as usize];
+        assert_eq!(send.advice(), Advice::Try);
+        send.blocked();
+        assert_eq!(send.advice(), Advice::Ring);
+        for tried in [Tried::Read, Tried::Write, Tried::ReadAt] {
+            assert_eq!(hints[tried as usize].advice(), Advice::Ring);
         }
     }
 }

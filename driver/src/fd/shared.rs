@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-use super::hint::{Hint, Tried};
+use super::hint::{self, Hint, Hints, Tried};
 use crate::kept::Kept;
 use crate::unpark::Remote;
 
@@ -84,7 +84,7 @@ pub(crate) struct Shared {
     /// The row of the home driver's table of files that this is in, or `NONE`; see [`super::registered`].
     pub(super) row: AtomicU32,
     /// Whether a call without waiting is worth it.
-    hints: [Hint; Hint::KINDS],
+    hints: Hints,
     slow: Mutex<Slow>,
 }
 
@@ -176,7 +176,7 @@ impl Shared {
             second_head: AtomicU32::new(NONE),
             zero_copy: AtomicU32::new(NEVER),
             row: AtomicU32::new(NONE),
-            hints: [const { Hint::new() }; Hint::KINDS],
+            hints: hint::fresh(),
             slow: Mutex::new(Slow {
                 owned: Some(owned),
                 ..Slow::default()
@@ -195,7 +195,7 @@ impl Shared {
             second_head: AtomicU32::new(NONE),
             zero_copy: AtomicU32::new(NEVER),
             row: AtomicU32::new(NONE),
-            hints: [const { Hint::new() }; Hint::KINDS],
+            hints: hint::fresh(),
             slow: Mutex::default(),
         }
     }
@@ -208,7 +208,7 @@ impl Shared {
         *self.second_head.get_mut() = NONE;
         *self.zero_copy.get_mut() = NEVER;
         *self.row.get_mut() = NONE;
-        self.hints.iter_mut().for_each(Hint::reset);
+        self.hints = hint::fresh();
         let slow = self.slow.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Some(rare) = &mut slow.rare {
             rare.clear();

@@ -3,6 +3,8 @@
 //! Where bytes are there already, or room, a call is all that it takes: no slot, no entry, no enter of its own. Whether
 //! they are is a guess from what was seen (`fd/hint.rs`); whether a call pays, the driver's ([`Driver::may_attempt`]).
 //!
+//! A send goes by `send(2)` with `MSG_DONTWAIT`, and is tried before anything was seen: there mostly is room.
+//!
 //! Of a file, what is in memory is there: a call that must not wait for the disk stops short where that ends. Who asked
 //! would take a short read for the end of the file, so only a whole one counts; otherwise the ring reads it all.
 
@@ -10,6 +12,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{BorrowedFd, RawFd};
 
 use rustix::io::{ReadWriteFlags, preadv2, pwritev2};
+use rustix::net::SendFlags;
 
 use super::future::{Op, Phase};
 use super::position::Position;
@@ -28,7 +31,7 @@ impl<T: Operation> Op<T> {
         let tried = op.attempts()?;
         let hint = fd.hint(tried);
         let advice = hint.advice();
-        if advice == Advice::Ring || !driver.may_attempt() {
+        if !is_its_turn(driver, tried, advice) {
             return None;
         }
         if advice == Advice::Ask {
@@ -49,7 +52,7 @@ impl<T: Operation> Op<T> {
                 Some(libc::EINTR) => return None,
                 // Not a call for this kind of file, or not of this kernel's. Or it means the operation, and will be
                 // said again.
-                Some(libc::EOPNOTSUPP | libc::EINVAL | libc::ENOSYS) => {
+                Some(libc::EOPNOTSUPP | libc::EINVAL | libc::ENOSYS | libc::ENOTSOCK) => {
                     hint.never();
                     return None;
                 }
@@ -78,6 +81,20 @@ impl<T: Operation> Op<T> {
     }
 }
 
+/// Whether an attempt is to be made now; it is counted.
+#[inline]
+fn is_its_turn(driver: &Driver, tried: Tried, advice: Advice) -> bool {
+    if tried != Tried::Send {
+        return advice != Advice::Ring && driver.may_attempt();
+    }
+    // Counted also where it is not tried.
+    let may = driver.may_attempt_send() && advice != Advice::Ring;
+    if may {
+        driver.note_attempt();
+    }
+    may
+}
+
 /// Whether the descriptor is of a kind that can be tried so: a stream, where what is there at once is all that can be
 /// had; or a file that is read by way of memory. With `O_DIRECT` the call would wait for the disk all the same.
 #[cold]
@@ -90,6 +107,7 @@ fn is_fit(fd: RawFd, tried: Tried) -> bool {
     match tried {
         _ if done != 0 => false,
         Tried::Read | Tried::Write => matches!(kind, libc::S_IFIFO | libc::S_IFSOCK),
+        Tried::Send => true,
         Tried::ReadAt => {
             // SAFETY: F_GETFL takes no pointers.
             let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
@@ -202,6 +220,32 @@ pub(super) unsafe fn write(
     let vectors =
         unsafe { std::slice::from_raw_parts(vectors.cast::<IoSlice<'_>>(), count as usize) };
     Ok(pwritev2(fd, vectors, HERE, ReadWriteFlags::NOWAIT).map(done)?)
+}
+
+/// As what a send of `len` bytes is tried. Of larger ones a call saves too small a part, and one that has to wait for room
+/// has begun twice.
+#[inline]
+pub(super) fn of_a_send(len: usize) -> Option<Tried> {
+    (len <= SMALL_BYTES as usize).then_some(Tried::Send)
+}
+
+/// Sends what there is room for.
+///
+/// # Safety
+///
+/// `fd` is open; there are `len` bytes at `from`, which may be read.
+#[inline]
+pub(super) unsafe fn send(
+    fd: RawFd,
+    (from, len): (*const u8, u32),
+    flags: i32,
+) -> io::Result<Success> {
+    // SAFETY: the caller's word.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    // SAFETY: the caller's word.
+    let bytes = unsafe { std::slice::from_raw_parts(from, len as usize) };
+    let flags = SendFlags::from_bits_retain(flags.cast_unsigned()) | SendFlags::DONTWAIT;
+    Ok(rustix::net::send(fd, bytes, flags).map(done)?)
 }
 
 /// The kernel moves less than 2^31 bytes a call.

@@ -7,10 +7,10 @@ use io_uring::{opcode, squeue, types};
 
 use super::send_zc::{self, Way};
 use super::write::Whole;
-use super::{Operation, Origin, Success};
+use super::{Operation, Origin, Success, attempt};
 use crate::buf::{BufResult, IoBuf, kernel_len, refuse_empty};
 use crate::driver::Driver;
-use crate::fd::Lane;
+use crate::fd::{Lane, Tried};
 
 /// Sends a buffer's initialised bytes on a connected socket. Never raises `SIGPIPE`.
 ///
@@ -70,6 +70,18 @@ unsafe impl<B: IoBuf> Operation for Send<B> {
     fn entry(&mut self, fd: RawFd) -> squeue::Entry {
         let len = kernel_len(self.buf.bytes_init());
         entry(fd, self.buf.stable_ptr(), len, self.flags, self.way)
+    }
+
+    fn attempts(&self) -> Option<Tried> {
+        // One that wants all of it sent does not end short.
+        let at_once = self.flags & libc::MSG_WAITALL == 0 && self.way.is_copied();
+        attempt::of_a_send(self.buf.bytes_init()).filter(|_| at_once)
+    }
+
+    fn attempt(&mut self, fd: RawFd) -> io::Result<Success> {
+        let len = kernel_len(self.buf.bytes_init());
+        // SAFETY: open, as we are counted in; the bytes are `buf`'s initialised ones.
+        unsafe { attempt::send(fd, (self.buf.stable_ptr(), len), self.flags) }
     }
 
     fn choose_way(&mut self, least: usize, driver: &Driver) {
@@ -151,6 +163,16 @@ unsafe impl<B: IoBuf> Operation for SendAll<B> {
         let (from, len) = self.all.rest();
         let flags = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
         entry(fd, from, len, flags, self.way)
+    }
+
+    fn attempts(&self) -> Option<Tried> {
+        let (_, len) = self.all.rest();
+        attempt::of_a_send(len as usize).filter(|_| self.way.is_copied())
+    }
+
+    fn attempt(&mut self, fd: RawFd) -> io::Result<Success> {
+        // SAFETY: open, as we are counted in; the bytes are those of `buf`'s initialised ones that are left.
+        unsafe { attempt::send(fd, self.all.rest(), libc::MSG_NOSIGNAL) }
     }
 
     fn choose_way(&mut self, least: usize, driver: &Driver) {

@@ -137,6 +137,10 @@ impl Way {
         }
     }
 
+    pub(super) fn is_copied(self) -> bool {
+        self == Way::Copied
+    }
+
     pub(super) fn is_in_place(self) -> bool {
         self == Way::InPlace
     }

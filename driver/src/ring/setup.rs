@@ -34,7 +34,8 @@ pub struct Setup {
     /// Leaves `DEFER_TASKRUN` out, so that [`Driver::wait_fd`](crate::Driver::wait_fd) can be had. Default: `false`.
     pub embedded: bool,
     /// Tries reads and writes of pipes, and small reads of files at offsets, by a plain call that does not wait, before
-    /// the ring, where the last one there did not have to wait and little else is handed over. Default: `true`.
+    /// the ring, where the last one there did not have to wait and little else is handed over; and sends of up to 16 KiB,
+    /// where few are made in a turn. Default: `true`.
     pub attempts: bool,
     /// Bytes of a buffer that a receive is lent (see [`Chunk`](crate::buf::Chunk)): the most that one brings. Rounded up to
     /// a multiple of 64. Default: 16,384.

@@ -2,6 +2,7 @@
 
 mod a_accept_close;
 mod b_read_write_close;
+mod b_sends;
 mod b_short_receives;
 mod b_streams;
 mod b_two_descriptors;
