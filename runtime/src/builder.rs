@@ -139,8 +139,8 @@ impl Builder {
     /// buffers there are at most 4096, however high the [`chunk_limit`](Builder::chunk_limit). A message of a socket with
     /// boundaries (datagrams) that is longer than what is left of a buffer is cut there: read those into memory of your own.
     ///
-    /// Linux 6.12 (`IOU_PBUF_RING_INC`); elsewhere, and with larger buffers, it means nothing. Where a part begins follows from
-    /// the order of completions, which some kernels before 6.15 did not keep: on those leave it off.
+    /// Linux 6.12 (`IOU_PBUF_RING_INC`), and the ring in user space; elsewhere, and with larger buffers, it means nothing. Where a
+    /// part begins follows from the order of completions, which some kernels before 6.15 did not keep: on those leave it off.
     ///
     /// # Examples
     ///
@@ -175,8 +175,8 @@ impl Builder {
     /// it; a program that awaits each write before the next is slower with it, whence the default.
     ///
     /// It is undone for a socket where it proves to be of no use: where the kernel says that it has copied after all, as
-    /// it does on the loopback device and as the ring in user space always does, or that it cannot do without. [`TcpStream::set_zero_copy`] sets it for one
-    /// stream; the metrics ([`zero_copy`](crate::Metrics::driver)) count such sends, and the ones among them that were
+    /// it does on the loopback device and as the ring in user space always does, or that it cannot do without.
+    /// [`TcpStream::set_zero_copy`] sets it for one stream; the metrics ([`zero_copy`](crate::Metrics::driver)) count such sends, and the ones among them that were
     /// copied.
     ///
     /// [`TcpStream::set_zero_copy`]: crate::net::TcpStream::set_zero_copy

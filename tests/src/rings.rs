@@ -54,6 +54,14 @@ pub fn incremental() -> Ring {
     }
 }
 
+/// The ring in user space, and its buffers consumed by and by.
+pub fn poll_incremental() -> Ring {
+    Ring {
+        name: "poll_incremental",
+        builder: || (poll().builder)().incremental(true),
+    }
+}
+
 /// The ring in user space: chosen, or, where a test has seen to it that the kernel refuses its own ([`REFUSED`]), what
 /// comes of leaving the choice alone.
 pub fn poll() -> Ring {
@@ -86,7 +94,7 @@ impl Ring {
 
     /// Why the ring cannot be had on this machine, if it cannot.
     pub fn missing(self) -> Option<String> {
-        if self.name == "poll" {
+        if self.name.starts_with("poll") {
             // It needs nothing that may be refused.
             return None;
         }

@@ -46,8 +46,8 @@ pub struct Setup {
     /// Lets the kernel pick these buffers when data arrives (`IORING_REGISTER_PBUF_RING`, Linux 5.19), so that a receive
     /// that waits holds none. Default: `true`.
     pub provided_buffers: bool,
-    /// Has the kernel fill such a buffer by and by, one receive behind the other (`IOU_PBUF_RING_INC`, Linux 6.12), if
-    /// `chunk_size` is 65,536 or less; of these at most 4096 are kept. One is used again when all its parts have come back.
+    /// Has the kernel fill such a buffer by and by, one receive behind the other (`IOU_PBUF_RING_INC`, Linux 6.12; and
+    /// the ring in user space), if `chunk_size` is 65,536 or less; of these at most 4096 are kept. One is used again when all its parts have come back.
     /// Messages longer than what is left of one are cut. Not for kernels whose completions may change places (some before
     /// 6.15). Default: `false`, one receive each.
     pub incremental: bool,

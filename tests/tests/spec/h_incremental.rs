@@ -9,13 +9,13 @@ use runtime::buf::Chunk;
 use runtime::net::UnixStream;
 
 spec! {
-    async small_chunks_share_a_buffer on incremental;
-    async h1_a_stream_that_nobody_reads_pauses_at_64_chunks on incremental;
-    h2_a_part_that_is_kept_keeps_its_buffer_and_no_other on incremental;
-    async h2_what_is_written_to_a_chunk_is_in_no_other on incremental;
-    h2_parts_of_one_buffer_outlive_their_runtime on incremental;
-    h2_a_buffer_is_used_again_whatever_order_its_parts_come_back_in on incremental;
-    buffers_too_large_to_be_filled_by_and_by_are_filled_at_once on incremental;
+    async small_chunks_share_a_buffer on incremental, poll_incremental;
+    async h1_a_stream_that_nobody_reads_pauses_at_64_chunks on incremental, poll_incremental;
+    h2_a_part_that_is_kept_keeps_its_buffer_and_no_other on incremental, poll_incremental;
+    async h2_what_is_written_to_a_chunk_is_in_no_other on incremental, poll_incremental;
+    h2_parts_of_one_buffer_outlive_their_runtime on incremental, poll_incremental;
+    h2_a_buffer_is_used_again_whatever_order_its_parts_come_back_in on incremental, poll_incremental;
+    buffers_too_large_to_be_filled_by_and_by_are_filled_at_once on incremental, poll_incremental;
 }
 
 fn pair() -> (UnixStream, UnixStream) {

@@ -11,8 +11,8 @@ use tempfile::TempDir;
 use super::members::At;
 use super::members::rows::ROWS;
 use super::place::{Ends, Place, pipe};
-use crate::ring::Ring;
 use crate::ring::poll::watch::poll_now;
+use crate::ring::{INCREMENTAL, Ring};
 
 const ROOM: usize = 8192;
 const NEVER: u64 = 3600;
@@ -67,8 +67,10 @@ impl World {
         });
         if place.is_socket() {
             let at = buffers.ring.as_mut_ptr() as u64;
+            // Of every other strand they are consumed by and by.
+            let flags = if group % 2 == 1 { INCREMENTAL } else { 0 };
             // SAFETY: the memory is the world's, which is there until all that is in flight has ended.
-            unsafe { ring.register_buffers(at, PICKS, group, 0) }.unwrap();
+            unsafe { ring.register_buffers(at, PICKS, group, flags) }.unwrap();
         }
         if place == Place::Table {
             let tables = ring.tables().unwrap();

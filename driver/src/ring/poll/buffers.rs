@@ -2,7 +2,8 @@
 //! a number; in the first of them, where no entry has a field, the tail. Whoever registered a ring puts entries there and
 //! counts the tail up; where we are with taking them is ours alone.
 //!
-//! A buffer is looked at when there may be something to put into it, and taken when there was.
+//! A buffer is looked at when there may be something to put into it, and taken when there was. Of one that is consumed by and
+//! by (`IOU_PBUF_RING_INC`) so much is taken as was put there: its entry then tells of the rest.
 
 use std::io;
 use std::ptr::NonNull;
@@ -10,6 +11,8 @@ use std::sync::atomic::AtomicU16;
 use std::sync::atomic::Ordering::Acquire;
 
 use io_uring::types::BufRingEntry;
+
+use crate::ring::INCREMENTAL;
 
 /// As many entries as a ring of them may have.
 const MOST: u16 = 1 << 15;
@@ -29,6 +32,8 @@ struct Group {
     entries: NonNull<BufRingEntry>,
     count: u16,
     head: u16,
+    /// Its buffers are consumed by and by.
+    incremental: bool,
 }
 
 /// The rings of buffers of one ring, by their number.
@@ -44,10 +49,13 @@ impl Groups {
         memory: u64,
         count: u16,
         number: u16,
+        flags: u16,
     ) -> io::Result<()> {
+        let known = flags & !INCREMENTAL == 0;
         let entries = NonNull::new(memory as *mut BufRingEntry);
         let entries = entries.filter(|at| at.as_ptr().addr().is_multiple_of(PAGE));
-        let (Some(entries), true) = (entries, count.is_power_of_two() && count <= MOST) else {
+        let possible = known && count.is_power_of_two() && count <= MOST;
+        let (Some(entries), true) = (entries, possible) else {
             return Err(io::Error::from_raw_os_error(libc::EINVAL));
         };
         if self.find(number).is_some() {
@@ -58,6 +66,7 @@ impl Groups {
             entries,
             count,
             head: 0,
+            incremental: flags & INCREMENTAL != 0,
         });
         Ok(())
     }
@@ -85,7 +94,7 @@ impl Groups {
             return None;
         }
         let at = usize::from(group.head & (group.count - 1));
-        // SAFETY: within the memory. The tail says that it was put there; nobody changes it before we have taken it.
+        // SAFETY: within the memory. The tail says that it was put there; nobody but us changes it before we have taken it.
         let entry = unsafe { group.entries.add(at).as_ref() };
         Some(Buffer {
             address: entry.addr(),
@@ -94,10 +103,21 @@ impl Groups {
         })
     }
 
-    /// Takes that buffer.
-    pub(super) fn take(&mut self, number: u16) {
-        if let Some(group) = self.find(number) {
-            group.head = group.head.wrapping_add(1);
+    /// Takes so many bytes of that buffer. Whether the rest is to be picked, too.
+    pub(super) fn take(&mut self, number: u16, len: u32) -> bool {
+        let Some(group) = self.find(number) else {
+            return false;
+        };
+        let at = usize::from(group.head & (group.count - 1));
+        // SAFETY: within the memory, and ours until the head has passed it.
+        let entry = unsafe { group.entries.add(at).as_mut() };
+        let left = entry.len().saturating_sub(len);
+        if group.incremental && left > 0 {
+            entry.set_addr(entry.addr() + u64::from(len));
+            entry.set_len(left);
+            return true;
         }
+        group.head = group.head.wrapping_add(1);
+        false
     }
 }

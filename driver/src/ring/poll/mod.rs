@@ -212,11 +212,8 @@ impl PollRing {
         group: u16,
         flags: u16,
     ) -> io::Result<()> {
-        if flags != 0 {
-            return Err(io::Error::from_raw_os_error(libc::EINVAL));
-        }
         // SAFETY: the caller's.
-        unsafe { self.groups.register(memory, entries, group) }
+        unsafe { self.groups.register(memory, entries, group, flags) }
     }
 
     /// Ends what [`register_buffers`](PollRing::register_buffers) began.

@@ -10,6 +10,7 @@ use io_uring::types::{BufRingEntry, Fd};
 use io_uring::{opcode, squeue};
 
 use super::{Tried, all, on_both, tcp};
+use crate::ring::INCREMENTAL;
 
 /// A ring of buffers, and the buffers.
 struct Buffers {
@@ -25,12 +26,12 @@ const GROUP: u16 = 3;
 const ENTRIES: u16 = 8;
 
 impl Buffers {
-    fn register(tried: &mut Tried) -> Buffers {
+    fn register(tried: &mut Tried, flags: u16) -> Buffers {
         let ring = Box::new(Page([0; 4096]));
         // SAFETY: the page stays where it is; the test ends the registration before it ends.
         let registered = unsafe {
             let at = (&raw const ring.0) as u64;
-            tried.ring.register_buffers(at, ENTRIES, GROUP, 0)
+            tried.ring.register_buffers(at, ENTRIES, GROUP, flags)
         };
         registered.unwrap();
         Buffers {
@@ -70,8 +71,12 @@ fn picking_many(fd: &impl AsRawFd) -> squeue::Entry {
 }
 
 fn with_buffers(test: fn(&mut Tried, &mut Buffers)) {
+    with_buffers_of(0, test);
+}
+
+fn with_buffers_of(flags: u16, test: fn(&mut Tried, &mut Buffers)) {
     on_both(|tried| {
-        let mut buffers = Buffers::register(tried);
+        let mut buffers = Buffers::register(tried, flags);
         test(tried, &mut buffers);
         tried.stage(99, all());
         tried.until(1);
@@ -181,6 +186,51 @@ fn a_multishot_receive_picks_until_none_is_left_or_the_end() {
         tried.stage(2, opcode::AsyncCancel::new(1).build());
         tried.until(2);
         assert_eq!(tried.take(), [(1, -libc::ECANCELED), (2, 0)]);
+    });
+}
+
+#[test]
+fn a_buffer_that_is_consumed_by_and_by_is_picked_until_it_is_full() {
+    with_buffers_of(INCREMENTAL, |tried, buffers| {
+        let (mut client, server) = tcp();
+        buffers.put([7, 9]);
+        let receive = |tried: &mut Tried, len: usize| {
+            let before = tried.told.len();
+            tried.stage(1, picking(&server));
+            tried.until(before + 1);
+            assert_eq!(tried.told[before], (1, len as i32, false));
+        };
+        client.write_all(b"abc").unwrap();
+        receive(tried, 3);
+        client.write_all(b"defghij").unwrap();
+        // What is left of the first, and then the next.
+        receive(tried, 5);
+        receive(tried, 2);
+        assert_eq!(tried.picked, [Some(7), Some(7), Some(9)]);
+        assert_eq!(tried.leaves, [true, false, true]);
+        assert_eq!(buffers.memory[7], *b"abcdefgh");
+        assert_eq!(buffers.memory[9][..2], *b"ij");
+        tried.take();
+        // Again and again, until there is none.
+        tried.stage(1, picking_many(&server));
+        assert!(tried.quiet());
+        for (part, count) in [(&b"kl"[..], 1), (b"m", 2), (b"nopq", 4)] {
+            client.write_all(part).unwrap();
+            tried.until(count);
+        }
+        let told = [2, 1, 3].map(|len| (1, len, true));
+        assert_eq!(tried.told[..3], told);
+        assert_eq!(tried.told[3], (1, -libc::ENOBUFS, false));
+        assert_eq!(tried.leaves[..3], [true, true, false]);
+        assert_eq!(buffers.memory[9], *b"ijklmnop");
+        tried.take();
+        // The end takes nothing of a buffer.
+        buffers.put([1]);
+        drop(client);
+        receive(tried, 1);
+        receive(tried, 0);
+        assert_eq!((tried.picked[0], tried.leaves[0]), (Some(1), true));
+        tried.take();
     });
 }
 

@@ -32,11 +32,23 @@ pub(super) struct Tried {
     pub(super) told: Vec<(u64, i32, bool)>,
     /// Of each, the number of the buffer that was picked.
     pub(super) picked: Vec<Option<u16>>,
+    /// Of each, whether that has room left.
+    pub(super) leaves: Vec<bool>,
     /// The numbers of those that were notifications.
     pub(super) notified: Vec<u64>,
 }
 
 impl Tried {
+    pub(super) fn new(ring: Ring) -> Tried {
+        Tried {
+            ring,
+            told: Vec::new(),
+            picked: Vec::new(),
+            leaves: Vec::new(),
+            notified: Vec::new(),
+        }
+    }
+
     pub(super) fn stage(&mut self, number: u64, entry: squeue::Entry) {
         // SAFETY: whatever it points at outlives the ring's hold of it, in each of these tests.
         let sqe = unsafe { Sqe::new(entry.user_data(number)) };
@@ -62,6 +74,8 @@ impl Tried {
         self.told.extend(told);
         let picked = batch.iter().map(|c| cqueue::buffer_select(c.flags));
         self.picked.extend(picked);
+        self.leaves
+            .extend(batch.iter().map(|c| cqueue::buffer_more(c.flags)));
         let notified = batch.iter().filter(|c| c.is_notification());
         self.notified.extend(notified.map(|c| c.user_data));
     }
@@ -79,6 +93,7 @@ impl Tried {
     /// What has been told, by number; those that came later are behind.
     pub(super) fn take(&mut self) -> Vec<(u64, i32)> {
         self.picked.clear();
+        self.leaves.clear();
         self.notified.clear();
         let mut told: Vec<_> = self.told.drain(..).map(|(n, r, _)| (n, r)).collect();
         told.sort_by_key(|(number, _)| *number);
@@ -103,12 +118,7 @@ pub(super) fn on_both(test: impl Fn(&mut Tried)) {
             ..Setup::default()
         };
         let (ring, _) = Ring::new(&setup).unwrap();
-        let mut tried = Tried {
-            ring,
-            told: Vec::new(),
-            picked: Vec::new(),
-            notified: Vec::new(),
-        };
+        let mut tried = Tried::new(ring);
         test(&mut tried);
         assert!(tried.quiet(), "{driver:?}: {:?}", tried.told);
     }

@@ -24,12 +24,7 @@ fn what_the_ring_in_user_space_does_not_do_it_refuses() {
         driver: DriverKind::Poll,
         ..Setup::default()
     };
-    let mut tried = Tried {
-        ring: Ring::new(&setup).unwrap().0,
-        told: Vec::new(),
-        picked: Vec::new(),
-        notified: Vec::new(),
-    };
+    let mut tried = Tried::new(Ring::new(&setup).unwrap().0);
     const PRIORITY: usize = 2;
     const PERSONALITY: usize = 42;
     let (ours, _theirs) = tcp();

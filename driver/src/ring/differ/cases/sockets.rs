@@ -54,12 +54,7 @@ fn rings_that_accept_from_one_listener_leave_its_flags_as_they_were() {
                 ..Setup::default()
             };
             let (ring, _) = Ring::new(&setup).unwrap();
-            let mut tried = Tried {
-                ring,
-                told: Vec::new(),
-                picked: Vec::new(),
-                notified: Vec::new(),
-            };
+            let mut tried = Tried::new(ring);
             tried.stage(0, opcode::AcceptMulti::new(Fd(fd)).build());
             ready.wait();
             while (accepted.load(Acquire) as usize) < CLIENTS {
