@@ -11,7 +11,7 @@ use runtime::Op;
 use runtime::op::Nop;
 
 /// So many at once: one waits for nothing but itself, the others share each system call.
-const BATCHES: [u64; 2] = [1, 32];
+const BATCHES: [u64; 3] = [1, 32, 1024];
 
 fn nop(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("nop");
@@ -22,7 +22,7 @@ fn nop(criterion: &mut Criterion) {
             bencher.iter_custom(|rounds| executor.block_on(by_tasks(batch, rounds)));
         });
         group.bench_function(BenchmarkId::new("ring", batch), |bencher| {
-            let mut ring = ring(256);
+            let mut ring = ring(1024);
             bencher.iter_custom(|rounds| by_hand(&mut ring, batch, rounds));
         });
     }

@@ -11,25 +11,30 @@ use std::time::{Duration, Instant};
 use annulet_benches::{Annulet, Executor, Tokio, cpu_time, quick};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
+/// Timers that fire each by itself.
+const APART: u64 = 1000;
+/// Late enough that none of those that stand has its time come.
+const LATE: Duration = Duration::from_secs(3600);
 /// Timers that stand while others come and go.
-const STANDING: u64 = 1000;
-const FIRING: [u64; 4] = [100, 1_000, 10_000, 100_000];
-/// Late enough for all to be armed by then.
-const FIRST_MS: u64 = 30;
+const STANDING: [u64; 5] = FIRING;
+const FIRING: [u64; 5] = [100, 1_000, 10_000, 100_000, 1_000_000];
 
 fn given_up<E: Executor>(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("timers/given_up");
-    group.bench_function(E::NAME, |bencher| {
-        let executor = E::new();
-        bencher.iter_custom(|rounds| executor.block_on(arm_and_drop::<E>(rounds)));
-    });
+    for count in STANDING {
+        group.bench_function(BenchmarkId::new(E::NAME, count), |bencher| {
+            let executor = E::new();
+            bencher.iter_custom(|rounds| executor.block_on(arm_and_drop::<E>(count, rounds)));
+        });
+    }
 }
 
-async fn arm_and_drop<E: Executor>(rounds: u64) -> Duration {
+async fn arm_and_drop<E: Executor>(count: u64, rounds: u64) -> Duration {
     poll_fn(|cx| {
         let now = Instant::now();
-        let standing: Vec<_> = (1..=STANDING)
-            .map(|n| armed::<E>(now + Duration::from_millis(100 * n), cx))
+        let apart = Duration::from_secs(100).div_f64(count as f64);
+        let standing: Vec<_> = (1..=count)
+            .map(|n| armed::<E>(now + LATE + apart.mul_f64(n as f64), cx))
             .collect();
         let start = Instant::now();
         for round in 0..rounds {
@@ -43,6 +48,11 @@ async fn arm_and_drop<E: Executor>(rounds: u64) -> Duration {
         Poll::Ready(elapsed)
     })
     .await
+}
+
+/// For so many to be armed by then.
+fn late_enough(count: u64) -> Duration {
+    Duration::from_millis(30) + Duration::from_micros(2 * count)
 }
 
 fn firing_together<E: Executor>(criterion: &mut Criterion) {
@@ -64,15 +74,11 @@ fn firing_apart<E: Executor>(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("timers/fired_apart");
     group
         .sample_size(10)
-        .throughput(Throughput::Elements(STANDING));
-    group.bench_function(BenchmarkId::new(E::NAME, STANDING), |bencher| {
+        .throughput(Throughput::Elements(APART));
+    group.bench_function(BenchmarkId::new(E::NAME, APART), |bencher| {
         let executor = E::new();
         bencher.iter_custom(|rounds| {
-            executor.block_on(arm_and_fire::<E>(
-                STANDING,
-                Duration::from_millis(100),
-                rounds,
-            ))
+            executor.block_on(arm_and_fire::<E>(APART, Duration::from_millis(100), rounds))
         });
     });
 }
@@ -81,7 +87,7 @@ fn firing_apart<E: Executor>(criterion: &mut Criterion) {
 async fn arm_and_fire<E: Executor>(count: u64, within: Duration, rounds: u64) -> Duration {
     let before = cpu_time();
     for _ in 0..rounds {
-        let first = Instant::now() + Duration::from_millis(FIRST_MS);
+        let first = Instant::now() + late_enough(count);
         let spread =
             |n: u64| within.mul_f64((n.wrapping_mul(7_919_773) % count) as f64 / count as f64);
         let mut timers = Vec::with_capacity(count as usize);

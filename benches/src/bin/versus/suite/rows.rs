@@ -213,29 +213,36 @@ const fn served(
     }
 }
 
+/// Left out where time is short.
+const fn full(row: Row) -> Row {
+    Row {
+        quick: false,
+        ..row
+    }
+}
+
 const fn file(
     name: &'static str,
     workload: &'static str,
     adjust: fn(&mut Scenario),
     views: &'static [View],
-    quick: bool,
 ) -> Row {
     Row {
         name,
         section: "files",
         asked: Asked::Scenario { workload, adjust },
         views,
-        quick,
+        quick: true,
     }
 }
 
-const fn part(name: &'static str, views: &'static [View], quick: bool) -> Row {
+const fn part(name: &'static str, views: &'static [View]) -> Row {
     Row {
         name,
         section: "parts",
         asked: Asked::Part(name),
         views,
-        quick,
+        quick: true,
     }
 }
 
@@ -251,12 +258,12 @@ pub(super) static ALL: &[Row] = &[
     served("echo-512x4096", "echo", |s| (s.connections, s.size) = (512, 4096), &[
         view("echo, 512 × 4 KiB", "Echo, 512 connections × 4 KiB: server CPU an echo", "µs", cpu_us, &[Aim::Floor(1.08), Aim::Peers]),
     ]),
-    served("echo-4096x64", "echo", |s| (s.connections, s.size) = (4096, 64), &[
+    full(served("echo-4096x64", "echo", |s| (s.connections, s.size) = (4096, 64), &[
         view("echo, 4,096 × 64 B", "Echo, 4,096 connections × 64 B: server CPU an echo", "µs", cpu_us, &[Aim::Peers]),
-    ]),
-    served("echo-8x65536", "echo", |s| (s.connections, s.size) = (8, 65536), &[
+    ])),
+    full(served("echo-8x65536", "echo", |s| (s.connections, s.size) = (8, 65536), &[
         view("echo, 8 × 64 KiB", "Echo, 8 connections × 64 KiB: server CPU an echo", "µs", cpu_us, &[Aim::Peers]),
-    ]),
+    ])),
     served("pipelined", "echo", |s| (s.connections, s.pipeline) = (64, 16), &[
         view("echo, 16 at a time", "Echo, 64 connections × 64 B, 16 on their way on each: server CPU an echo", "µs", cpu_us, &[Aim::Peers]),
     ]),
@@ -269,9 +276,9 @@ pub(super) static ALL: &[Row] = &[
     served("download", "download", |_| (), &[
         view("download", "Streams from the server: its CPU for a MiB", "µs", cpu_us, &[Aim::Peers]),
     ]),
-    served("both-ways", "echo", |s| (s.connections, s.size, s.pipeline) = (8, 65536, 16), &[
+    full(served("both-ways", "echo", |s| (s.connections, s.size, s.pipeline) = (8, 65536, 16), &[
         view("both ways at once", "Streams to the server and back at once: its CPU for a MiB each way", "µs", cpu_us_per_16, &[Aim::Peers]),
-    ]),
+    ])),
     served("churn", "churn", |_| (), &[
         view("accept, echo, close", "Connections that come, are answered once, and go: server CPU for one", "µs", cpu_us, &[Aim::Peers]),
         more(view("their rate", "Connections that come, are answered once, and go: a second", "/s", per_second, &[Aim::Peers])),
@@ -284,39 +291,39 @@ pub(super) static ALL: &[Row] = &[
     ]),
     file("read-1", "read", |s| s.depth = 1, &[
         view("cached read, 1 at a time", "Cached 4 KiB reads, 1 at a time: CPU a read", "µs", cpu_us, &[Aim::Floor(1.14)]),
-    ], true),
+    ]),
     file("read-32", "read", |s| s.depth = 32, &[
         view("cached read, 32 at a time", "Cached 4 KiB reads, 32 at a time: CPU a read", "µs", cpu_us, &[Aim::Floor(1.10)]),
-    ], true),
-    file("read-128", "read", |s| s.depth = 128, &[
+    ]),
+    full(file("read-128", "read", |s| s.depth = 128, &[
         view("cached read, 128 at a time", "Cached 4 KiB reads, 128 at a time: CPU a read", "µs", cpu_us, &[Aim::Peers]),
-    ], false),
-    file("read-direct-1", "read-direct", |s| s.depth = 1, &[
+    ])),
+    full(file("read-direct-1", "read-direct", |s| s.depth = 1, &[
         view("O_DIRECT read, 1 at a time", "O_DIRECT 4 KiB reads, 1 at a time: CPU a read", "µs", cpu_us, &[Aim::Peers]),
-    ], false),
+    ])),
     file("read-direct-32", "read-direct", |s| s.depth = 32, &[
         view("O_DIRECT read, 32 at a time", "O_DIRECT 4 KiB reads, 32 at a time: CPU a read", "µs", cpu_us, &[Aim::Floor(1.05)]),
         more(view("their rate", "O_DIRECT 4 KiB reads, 32 at a time: reads a second", "/s", per_second, &[Aim::Peers])),
-    ], true),
-    file("read-direct-128", "read-direct", |s| s.depth = 128, &[
+    ]),
+    full(file("read-direct-128", "read-direct", |s| s.depth = 128, &[
         view("O_DIRECT read, 128 at a time", "O_DIRECT 4 KiB reads, 128 at a time: CPU a read", "µs", cpu_us, &[Aim::Peers]),
-    ], false),
+    ])),
     file("copy", "copy", |s| s.size = 128 * 1024, &[
         view("copy", "A file copied by 128 KiB: CPU a MiB", "µs", cpu_us_per_mib, &[Aim::Peers]),
         more(view("its rate", "A file copied by 128 KiB: MiB a second", "MiB/s", mib_per_second, &[Aim::Peers])),
-    ], true),
-    part("nop-1", &[view("no-op, alone", "A no-op through the ring, alone: CPU", "ns", none, &[Aim::Floor(1.4)])], true),
-    part("nop-32", &[view("no-op, in 32s", "A no-op through the ring, 32 tasks at it: CPU", "ns", none, &[Aim::Floor(1.6)])], true),
-    part("spawn-1", &[view("spawn and join, alone", "A task spawned and joined, alone: CPU", "ns", none, &[Aim::Peers])], true),
-    part("spawn-1000", &[view("spawn and join, in thousands", "A task spawned and joined, in thousands: CPU", "ns", none, &[Aim::Peers])], true),
-    part("yield-1", &[view("yield, 1 task", "A yield of the only task: CPU", "ns", none, &[Aim::Peers])], true),
-    part("yield-1000", &[view("yield, 1,000 tasks", "A yield among 1,000 tasks: CPU", "ns", none, &[Aim::Peers])], true),
-    part("timer-dropped-1000", &[view("timer armed and dropped", "A timer armed and dropped while 1,000 stand: CPU", "ns", none, &[Aim::Figure(100.0)])], true),
-    part("sleep-crowd", &[view("sleep of 1 ms, in a crowd", "A sleep of 1 ms among 1,000 sleepers: CPU", "ns", none, &[Aim::Figure(220.0)])], false),
-    part("sleep-p50", &[view("sleep of 1 ms, how long", "A lone sleep of 1 ms: how long it takes, median", "µs", none, &[Aim::Figure(1100.0)])], false),
-    part("wake-same", &[view("channel, same thread", "A channel on one thread, there and back: CPU", "ns", none, &[Aim::Peers])], true),
-    part("wake-threads", &[view("channel, two threads", "A channel between two threads on one core, there and back: CPU", "ns", none, &[Aim::Figure(4500.0)])], false),
-    part("pipe", &[view("pipe, a byte", "A byte written to a pipe and read from it: CPU", "ns", none, &[Aim::Floor(1.25), Aim::Peers])], true),
+    ]),
+    part("nop-1", &[view("no-op, alone", "A no-op through the ring, alone: CPU", "ns", none, &[Aim::Floor(1.4)])]),
+    part("nop-32", &[view("no-op, in 32s", "A no-op through the ring, 32 tasks at it: CPU", "ns", none, &[Aim::Floor(1.6)])]),
+    part("spawn-1", &[view("spawn and join, alone", "A task spawned and joined, alone: CPU", "ns", none, &[Aim::Peers])]),
+    part("spawn-1000", &[view("spawn and join, in thousands", "A task spawned and joined, in thousands: CPU", "ns", none, &[Aim::Peers])]),
+    part("yield-1", &[view("yield, 1 task", "A yield of the only task: CPU", "ns", none, &[Aim::Peers])]),
+    part("yield-1000", &[view("yield, 1,000 tasks", "A yield among 1,000 tasks: CPU", "ns", none, &[Aim::Peers])]),
+    part("timer-dropped-1000", &[view("timer armed and dropped", "A timer armed and dropped while 1,000 stand: CPU", "ns", none, &[Aim::Figure(100.0)])]),
+    full(part("sleep-crowd", &[view("sleep of 1 ms, in a crowd", "A sleep of 1 ms among 1,000 sleepers: CPU", "ns", none, &[Aim::Figure(220.0)])])),
+    full(part("sleep-p50", &[view("sleep of 1 ms, how long", "A lone sleep of 1 ms: how long it takes, median", "µs", none, &[Aim::Figure(1100.0)])])),
+    part("wake-same", &[view("channel, same thread", "A channel on one thread, there and back: CPU", "ns", none, &[Aim::Peers])]),
+    full(part("wake-threads", &[view("channel, two threads", "A channel between two threads on one core, there and back: CPU", "ns", none, &[Aim::Figure(4500.0)])])),
+    part("pipe", &[view("pipe, a byte", "A byte written to a pipe and read from it: CPU", "ns", none, &[Aim::Floor(1.25), Aim::Peers])]),
 ];
 
 #[cfg(test)]
