@@ -517,7 +517,7 @@ async fn b12_a_read_dropped_a_thousand_times_loses_no_byte(_: Ring) {
         }
     }
     sender.await.unwrap();
-    assert_eq!(total, (0..DROPS).map(|chunk| chunk % 7 + 1).sum());
+    assert_eq!(total, (0..DROPS).map(|chunk| chunk % 7 + 1).sum::<usize>());
 }
 
 async fn b13_a_closed_peer_is_the_end_for_ever(_: Ring) {
