@@ -32,7 +32,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    fn new(fd: OwnedFd) -> Rc<Row> {
+    pub(super) fn new(fd: OwnedFd) -> Rc<Row> {
         Rc::new(Row {
             fd: Arc::new(fd),
             kind: Cell::new(None),

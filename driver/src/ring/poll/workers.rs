@@ -217,3 +217,70 @@ fn listen() {
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::fd::{AsFd, AsRawFd};
+    use std::path::PathBuf;
+    use std::sync::mpsc;
+
+    use io_uring::opcode;
+    use rustix::event::epoll;
+
+    use super::super::entry::Entry;
+    use super::super::requests::Requests;
+    use super::*;
+
+    /// A file that has no name, but what is told of its descriptor.
+    fn file() -> (File, PathBuf, PathBuf) {
+        let file = tempfile::tempfile().unwrap();
+        let at = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        let told = at.read_link().unwrap();
+        (file, at, told)
+    }
+
+    #[test]
+    fn a_worker_keeps_the_files_of_rows_until_it_is_done_whatever_becomes_of_the_ring() {
+        let set = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+        let messages = Messages::new(set.as_fd()).unwrap();
+        let workers = Workers::new(&messages);
+        let entry = Entry::of(&opcode::Nop::new().build(), 0);
+        let key = Requests::default().insert(entry, 0);
+        let (file, at, told) = file();
+        let is_open = move || at.read_link().is_ok_and(|now| now == told);
+        let looks = is_open.clone();
+        let rows = [None, Some(Row::new(file.into()))];
+        let (go_on, waits) = mpsc::channel::<()>();
+        let (ended, ends) = mpsc::channel();
+        let work = Work::new(move || {
+            waits.recv().unwrap();
+            ended.send(looks()).unwrap();
+            0
+        });
+        let job = workers.start(key, work, Some(&rows));
+        drop((rows, workers, messages, set));
+        assert!(is_open());
+        go_on.send(()).unwrap();
+        assert!(ends.recv().unwrap());
+        // The thread lets go of them when it has done with the work, and then of the job.
+        while Arc::strong_count(&job) > 1 {
+            std::thread::yield_now();
+        }
+        assert!(!is_open());
+    }
+
+    #[test]
+    fn a_job_that_is_given_up_before_it_began_lets_go_of_its_files() {
+        let (file, at, told) = file();
+        let job = Job {
+            state: AtomicU8::new(QUEUED),
+            can_be_left: false,
+            thread: Mutex::new(None),
+            files: Mutex::new([Some(Arc::new(file.into())), None]),
+        };
+        assert_eq!(job.give_up(), GivenUp::Unbegun);
+        assert_ne!(at.read_link().ok(), Some(told));
+        assert_eq!(job.give_up(), GivenUp::No);
+    }
+}
