@@ -25,7 +25,7 @@ pub(super) struct Entry {
     /// Also one more than a row of the table of files (`file_index`).
     pub(super) splice_fd_in: i32,
     pub(super) addr3: u64,
-    /// Whose the descriptor is, 0 if that is not known. The kernel has nothing here.
+    /// Whose the descriptor is, 0 if that is not known. The kernel has attributes of reads and writes here.
     pub(super) identity: u64,
 }
 
@@ -35,7 +35,13 @@ impl Entry {
     pub(super) fn of(entry: &squeue::Entry, identity: u64) -> Entry {
         // SAFETY: both are 64 bytes of plain numbers in the kernel's layout, and all bits are valid in them.
         let entry: Entry = unsafe { transmute_copy(entry) };
-        Entry { identity, ..entry }
+        // Nobody here knows what would be there: it is refused by a flag that does not exist.
+        let unknown = if entry.identity != 0 { 1 << 7 } else { 0 };
+        Entry {
+            flags: entry.flags | unknown,
+            identity,
+            ..entry
+        }
     }
 
     fn has(&self, flag: squeue::Flags) -> bool {

@@ -3,6 +3,7 @@
 mod buffers;
 mod cancels;
 mod children;
+mod fields;
 mod messages;
 mod refused;
 mod regions;
@@ -111,16 +112,21 @@ impl Tried {
     }
 }
 
-pub(super) fn on_both(test: impl Fn(&mut Tried)) {
-    for driver in [DriverKind::Kernel, DriverKind::Poll] {
+/// One of each kind, the kernel's first.
+pub(super) fn rings() -> [Tried; 2] {
+    [DriverKind::Kernel, DriverKind::Poll].map(|driver| {
         let setup = Setup {
             driver,
             ..Setup::default()
         };
-        let (ring, _) = Ring::new(&setup).unwrap();
-        let mut tried = Tried::new(ring);
+        Tried::new(Ring::new(&setup).unwrap().0)
+    })
+}
+
+pub(super) fn on_both(test: impl Fn(&mut Tried)) {
+    for mut tried in rings() {
         test(&mut tried);
-        assert!(tried.quiet(), "{driver:?}: {:?}", tried.told);
+        assert!(tried.quiet(), "{:?}: {:?}", tried.ring.kind(), tried.told);
     }
 }
 

@@ -64,7 +64,7 @@ pub(super) fn carry(entry: &Entry) -> Outcome {
     Outcome::Work(Work::new(move || call.call()))
 }
 
-const FSYNC_DATASYNC: u32 = 1;
+pub(super) const FSYNC_DATASYNC: u32 = 1;
 
 /// The path at `address`, copied: an open may be given up while a worker has it.
 fn path(address: u64) -> CString {

@@ -9,8 +9,10 @@
 //! | `file` | files and names: all of it may block, so workers do it |
 //! | `splice` | from descriptor to descriptor |
 //! | `known` | what entries may ask for |
+//! | `fields` | what of them has to be empty |
 //! | `wait` | times, readiness, processes, words of memory |
 
+mod fields;
 mod file;
 mod known;
 mod message;
@@ -156,6 +158,7 @@ pub(super) fn works_on_fd(entry: &Entry) -> bool {
 /// Takes over what an entry points at only until it is submitted, and finds what is wrong with it before anything of its
 /// chain has begun.
 pub(super) fn prepare(entry: &mut Entry) -> Result<(), i32> {
+    fields::check(entry)?;
     known::check(entry)?;
     if entry.opcode == op::OpenAt2::CODE {
         file::prepare_open2(entry)?;

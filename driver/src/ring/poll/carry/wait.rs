@@ -44,9 +44,6 @@ pub(super) fn prepare(entry: &mut Entry) -> Result<(), i32> {
 /// As above for what removes a timeout, or changes its time.
 pub(super) fn prepare_removal(entry: &mut Entry) -> Result<(), i32> {
     let flags = entry.op_flags;
-    if entry.len != 0 || entry.buf_index != 0 || entry.splice_fd_in != 0 {
-        return Err(-libc::EINVAL);
-    }
     if flags & (UPDATE | LINK_UPDATE) == 0 {
         return if flags == 0 {
             Ok(())
@@ -212,8 +209,7 @@ pub(super) fn prepare_futex(entry: &mut Entry) -> Result<(), i32> {
     let waits = entry.opcode == op::FutexWait::CODE;
     let masks = entry.addr3 != ANYBODY && (waits || entry.addr3 > ANYBODY);
     let wrong = entry.fd & !known != 0 || entry.fd & size == 0 || entry.off > ANYBODY;
-    let more = entry.len != 0 || entry.op_flags != 0 || entry.buf_index != 0;
-    if wrong || masks || more || entry.splice_fd_in != 0 {
+    if wrong || masks {
         return Err(-libc::EINVAL);
     }
     Ok(())
