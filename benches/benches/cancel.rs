@@ -8,9 +8,9 @@ use std::io::{PipeReader, PipeWriter};
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use annulet_benches::{Annulet, Executor, quick, ring};
+use annulet_benches::{Annulet, Executor, cpu_time, quick, ring};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use io_uring::{IoUring, opcode, types};
 use runtime::op::{Events, Nop, PollAdd};
@@ -72,7 +72,7 @@ async fn start(op: &mut Op<PollAdd>) {
 }
 
 async fn by_us(quiet: &Fd, batch: u64, rounds: u64) -> Duration {
-    let begin = Instant::now();
+    let begin = cpu_time();
     for _ in 0..rounds {
         if batch == 1 {
             let token = CancelToken::new();
@@ -85,7 +85,7 @@ async fn by_us(quiet: &Fd, batch: u64, rounds: u64) -> Duration {
             Op::new(Nop::new()).await.expect("a nop does not fail");
         }
     }
-    begin.elapsed()
+    cpu_time() - begin
 }
 
 fn readable(reader: &PipeReader) -> io_uring::squeue::Entry {
@@ -109,7 +109,7 @@ fn by_hand(
     let cancels: Vec<_> = (1..=batch)
         .map(|n| opcode::AsyncCancel::new(n).build())
         .collect();
-    let start = Instant::now();
+    let start = cpu_time();
     for _ in 0..rounds {
         push(ring, polls.iter().chain(&cancels));
         let mut left = 2 * batch as usize;
@@ -118,7 +118,7 @@ fn by_hand(
             left -= ring.completion().count();
         }
     }
-    start.elapsed()
+    cpu_time() - start
 }
 
 criterion_group! { name = benches; config = quick(); targets = cancel }

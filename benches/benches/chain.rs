@@ -3,9 +3,9 @@
 #![allow(missing_docs, reason = "criterion makes the functions")]
 #![allow(unsafe_code, reason = "the ring by hand takes entries unchecked")]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use annulet_benches::{Annulet, Executor, quick, ring};
+use annulet_benches::{Annulet, Executor, cpu_time, quick, ring};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use io_uring::{IoUring, opcode, squeue};
 use runtime::op::{Nop, Read, Write};
@@ -48,18 +48,18 @@ fn of_nops(criterion: &mut Criterion) {
 }
 
 async fn timed(rounds: u64, mut round: impl AsyncFnMut()) -> Duration {
-    let start = Instant::now();
+    let start = cpu_time();
     for _ in 0..rounds {
         round().await;
     }
-    start.elapsed()
+    cpu_time() - start
 }
 
 /// So many linked in each submission.
 fn by_hand(ring: &mut IoUring, at_once: u64, rounds: u64) -> Duration {
     let last = opcode::Nop::new().build();
     let linked = opcode::Nop::new().build().flags(squeue::Flags::IO_LINK);
-    let start = Instant::now();
+    let start = cpu_time();
     for _ in 0..rounds * LINKS / at_once {
         for at in 1..=at_once {
             let entry = if at < at_once { &linked } else { &last };
@@ -70,7 +70,7 @@ fn by_hand(ring: &mut IoUring, at_once: u64, rounds: u64) -> Duration {
             .expect("our own ring");
         assert_eq!(ring.completion().count() as u64, at_once);
     }
-    start.elapsed()
+    cpu_time() - start
 }
 
 /// Without attempts, which would do what is awaited by plain calls: the question is of the ring.

@@ -2,9 +2,9 @@
 #![allow(missing_docs, reason = "criterion makes the functions")]
 #![allow(unsafe_code, reason = "the ring by hand takes entries unchecked")]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use annulet_benches::{Annulet, Executor, quick, ring};
+use annulet_benches::{Annulet, Executor, cpu_time, quick, ring};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use io_uring::{IoUring, opcode};
 use runtime::Op;
@@ -29,7 +29,7 @@ fn nop(criterion: &mut Criterion) {
 }
 
 async fn by_tasks(batch: u64, rounds: u64) -> Duration {
-    let start = Instant::now();
+    let start = cpu_time();
     let tasks: Vec<_> = (0..batch)
         .map(|_| {
             runtime::spawn(async move {
@@ -42,7 +42,7 @@ async fn by_tasks(batch: u64, rounds: u64) -> Duration {
     for task in tasks {
         task.await.expect("the task does not panic");
     }
-    start.elapsed()
+    cpu_time() - start
 }
 
 fn by_hand(ring: &mut IoUring, batch: u64, rounds: u64) -> Duration {
@@ -51,7 +51,7 @@ fn by_hand(ring: &mut IoUring, batch: u64, rounds: u64) -> Duration {
         .register_ring_fd()
         .expect("a thread registers a few rings");
     let entry = opcode::Nop::new().build();
-    let start = Instant::now();
+    let start = cpu_time();
     for _ in 0..rounds {
         for _ in 0..batch {
             // SAFETY: it points at nothing.
@@ -65,7 +65,7 @@ fn by_hand(ring: &mut IoUring, batch: u64, rounds: u64) -> Duration {
         assert_eq!(completions.by_ref().count() as u64, batch);
         queue.sync();
     }
-    let elapsed = start.elapsed();
+    let elapsed = cpu_time() - start;
     submitter.unregister_ring_fd().expect("registered above");
     elapsed
 }

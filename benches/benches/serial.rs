@@ -3,9 +3,9 @@
 #![allow(missing_docs, reason = "criterion makes the functions")]
 
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use annulet_benches::{Annulet, Executor, quick};
+use annulet_benches::{Annulet, Executor, cpu_time, quick};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use runtime::op::Nop;
 use runtime::{Op, SerialGroup};
@@ -56,7 +56,7 @@ async fn by_tasks<F>(tasks: u64, rounds: u64, make: impl Fn() -> F) -> Duration
 where
     F: AsyncFn() -> std::io::Result<()> + 'static,
 {
-    let start = Instant::now();
+    let start = cpu_time();
     let tasks: Vec<_> = (0..tasks)
         .map(|_| {
             let operation = make();
@@ -70,7 +70,7 @@ where
     for task in tasks {
         task.await.expect("the task does not panic");
     }
-    start.elapsed()
+    cpu_time() - start
 }
 
 criterion_group! { name = benches; config = quick(); targets = serial }

@@ -5,9 +5,9 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use annulet_benches::{Annulet, Executor, quick};
+use annulet_benches::{Annulet, Executor, cpu_time, quick};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use runtime::op::{Events, Nop, PollAdd};
 use runtime::{Fd, Op};
@@ -43,7 +43,7 @@ async fn polls(quiet: &Fd, count: usize) -> Vec<Op<PollAdd>> {
 
 /// Each of its tasks has one slot at a time, any of those that are free.
 async fn nops(rounds: u64) -> Duration {
-    let start = Instant::now();
+    let start = cpu_time();
     let tasks: Vec<_> = (0..BATCH)
         .map(|_| {
             runtime::spawn(async move {
@@ -56,7 +56,7 @@ async fn nops(rounds: u64) -> Duration {
     for task in tasks {
         task.await.expect("the task does not panic");
     }
-    start.elapsed()
+    cpu_time() - start
 }
 
 criterion_group! { name = benches; config = quick(); targets = slots }

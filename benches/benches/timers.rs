@@ -1,6 +1,6 @@
 //! What does a timer cost? One that is given up, as most time limits are, while others stand; and many that fire.
 //!
-//! What fires has to be waited for, so there the thread's CPU time is measured.
+//! What fires has to be waited for, so the thread's CPU time is measured.
 #![allow(missing_docs, reason = "criterion makes the functions")]
 
 use std::future::{Future, poll_fn};
@@ -36,14 +36,14 @@ async fn arm_and_drop<E: Executor>(count: u64, rounds: u64) -> Duration {
         let standing: Vec<_> = (1..=count)
             .map(|n| armed::<E>(now + LATE + apart.mul_f64(n as f64), cx))
             .collect();
-        let start = Instant::now();
+        let start = cpu_time();
         for round in 0..rounds {
             drop(armed::<E>(
                 now + Duration::from_millis(5_000 + round % 10_000),
                 cx,
             ));
         }
-        let elapsed = start.elapsed();
+        let elapsed = cpu_time() - start;
         drop(standing);
         Poll::Ready(elapsed)
     })

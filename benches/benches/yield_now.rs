@@ -1,9 +1,9 @@
 //! What does a turn through the run queue cost? One task yielding to itself, and a thousand to each other.
 #![allow(missing_docs, reason = "criterion makes the functions")]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use annulet_benches::{Annulet, Executor, Tokio, quick};
+use annulet_benches::{Annulet, Executor, Tokio, cpu_time, quick};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 const CROWDS: [u64; 2] = [1, 1000];
@@ -20,7 +20,7 @@ fn yield_now<E: Executor>(criterion: &mut Criterion) {
 }
 
 async fn yield_in_turn<E: Executor>(crowd: u64, rounds: u64) -> Duration {
-    let start = Instant::now();
+    let start = cpu_time();
     let one = || async move {
         for _ in 0..rounds {
             E::yield_now().await;
@@ -30,7 +30,7 @@ async fn yield_in_turn<E: Executor>(crowd: u64, rounds: u64) -> Duration {
     for task in tasks {
         task.await;
     }
-    start.elapsed()
+    cpu_time() - start
 }
 
 criterion_group! { name = benches; config = quick(); targets = yield_now::<Annulet>, yield_now::<Tokio> }
