@@ -306,3 +306,22 @@ fn descriptors() -> u64 {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     limit.current.unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_remembers_what_its_file_is() {
+        let row = Row::new(tempfile::tempfile().unwrap().into());
+        assert_eq!(row.kind(), Ok(Kind::File));
+        let (other, _writer) = io::pipe().unwrap();
+        let number = row.fd.as_raw_fd();
+        // SAFETY: both numbers are open, and this test's.
+        assert_eq!(unsafe { libc::dup2(other.as_raw_fd(), number) }, number);
+        assert_eq!(
+            (kind(number), row.kind()),
+            (Ok(Kind::Other), Ok(Kind::File))
+        );
+    }
+}

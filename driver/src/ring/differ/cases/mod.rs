@@ -7,6 +7,7 @@ mod fields;
 mod messages;
 mod refused;
 mod regions;
+mod rows;
 mod sends;
 mod sockets;
 mod tables;
@@ -21,6 +22,7 @@ use io_uring::types::{CancelBuilder, Fd, Timespec};
 use io_uring::{cqueue, opcode, squeue};
 
 use super::PATIENCE;
+use crate::ring::registered::Tables;
 use crate::ring::{DriverKind, Ring, Setup, Sqe, Wait};
 
 pub(super) const ANYBODY: u64 = 0xffff_ffff;
@@ -103,6 +105,17 @@ impl Tried {
 
     pub(super) fn has(&self, number: u64) -> bool {
         self.told.iter().any(|told| told.0 == number)
+    }
+
+    /// What one entry is answered.
+    pub(super) fn one(&mut self, entry: squeue::Entry) -> i32 {
+        self.stage(1, entry);
+        self.until(1);
+        self.take()[0].1
+    }
+
+    pub(super) fn tables(&mut self) -> &mut dyn Tables {
+        self.ring.tables().unwrap()
     }
 
     pub(super) fn quiet(&mut self) -> bool {

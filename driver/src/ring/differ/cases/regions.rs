@@ -7,20 +7,9 @@ use std::os::unix::net::UnixStream;
 use io_uring::types::{Fd, Fixed};
 use io_uring::{opcode, squeue};
 
-use super::{Tried, on_both, pipe};
-use crate::ring::registered::Tables;
+use super::{on_both, pipe};
 
 const OUTSIDE: i32 = -libc::EFAULT;
-
-fn tables(tried: &mut Tried) -> &mut dyn Tables {
-    tried.ring.tables().unwrap()
-}
-
-fn one(tried: &mut Tried, entry: squeue::Entry) -> i32 {
-    tried.stage(1, entry);
-    tried.until(1);
-    tried.take()[0].1
-}
 
 fn zeros() -> std::fs::File {
     std::fs::File::open("/dev/zero").unwrap()
@@ -37,33 +26,38 @@ fn what_does_not_lie_in_the_row_is_not_touched() {
             let into = at.wrapping_add(begin);
             opcode::ReadFixed::new(Fd(zeros.as_raw_fd()), into, len, row).build()
         };
-        assert_eq!(one(tried, read(0, 1, 0)), OUTSIDE);
-        tables(tried).register_buffers_sparse(2).unwrap();
+        assert_eq!(tried.one(read(0, 1, 0)), OUTSIDE);
+        tried.tables().register_buffers_sparse(2).unwrap();
         let mut update = |row, begin: usize, len| {
-            let updated = tables(tried).register_buffers_update(row, at.wrapping_add(begin), len);
+            let updated = tried
+                .tables()
+                .register_buffers_update(row, at.wrapping_add(begin), len);
             updated.map_err(|error| error.raw_os_error().unwrap())
         };
         assert_eq!(update(2, 0, 1), Err(libc::EINVAL));
         assert_eq!(update(0, 0, 0), Err(libc::EFAULT));
         assert_eq!(update(0, 0, (1 << 30) + 1), Err(libc::EFAULT));
         assert_eq!(update(0, 100, 4000), Ok(()));
-        let null = tables(tried).register_buffers_update(0, std::ptr::null(), 5);
+        let null = tried
+            .tables()
+            .register_buffers_update(0, std::ptr::null(), 5);
         assert_eq!(null.unwrap_err().raw_os_error(), Some(libc::EFAULT));
-        tables(tried)
+        tried
+            .tables()
             .register_buffers_update(1, std::ptr::null(), 0)
             .unwrap();
         let outside = [(99, 1), (0, 9), (4099, 2), (0, 0), (200, u32::MAX)];
         for (begin, len) in outside {
-            assert_eq!(one(tried, read(begin, len, 0)), OUTSIDE, "{begin} {len}");
+            assert_eq!(tried.one(read(begin, len, 0)), OUTSIDE, "{begin} {len}");
         }
         assert_eq!(
-            [1, 2, 9].map(|row| one(tried, read(100, 1, row))),
+            [1, 2, 9].map(|row| tried.one(read(100, 1, row))),
             [OUTSIDE; 3]
         );
         assert!(memory.iter().all(|byte| *byte == 7));
         let inside = [(100, 4000), (4099, 1), (200, 0), (4100, 0)];
         for (begin, len) in inside {
-            assert_eq!(one(tried, read(begin, len, 0)), len as i32, "{begin}");
+            assert_eq!(tried.one(read(begin, len, 0)), len as i32, "{begin}");
         }
         let zeroed = memory.iter().filter(|byte| **byte == 0).count();
         assert_eq!((zeroed, memory[99], memory[4100]), (4000, 7, 7));
@@ -73,13 +67,14 @@ fn what_does_not_lie_in_the_row_is_not_touched() {
         assert_eq!(tried.take(), [(1, 0), (2, OUTSIDE)]);
         // What it is about comes first.
         let nothing = opcode::ReadFixed::new(Fd(-1), at, 9, 0).build();
-        assert_eq!(one(tried, nothing), -libc::EBADF);
+        assert_eq!(tried.one(nothing), -libc::EBADF);
         let picks = read(200, 9, 0).flags(squeue::Flags::BUFFER_SELECT);
-        assert_eq!(one(tried, picks), -libc::EOPNOTSUPP);
-        tables(tried)
+        assert_eq!(tried.one(picks), -libc::EOPNOTSUPP);
+        tried
+            .tables()
             .register_buffers_update(0, std::ptr::null(), 0)
             .unwrap();
-        assert_eq!(one(tried, read(200, 1, 0)), OUTSIDE);
+        assert_eq!(tried.one(read(200, 1, 0)), OUTSIDE);
     });
 }
 
@@ -89,12 +84,13 @@ fn what_has_begun_needs_the_row_no_more() {
         let (reader, writer) = pipe();
         let mut memory = vec![0u8; 4096];
         let at = memory.as_mut_ptr();
-        tables(tried).register_buffers_sparse(1).unwrap();
-        tables(tried).register_buffers_update(0, at, 4096).unwrap();
+        tried.tables().register_buffers_sparse(1).unwrap();
+        tried.tables().register_buffers_update(0, at, 4096).unwrap();
         let read = || opcode::ReadFixed::new(Fd(reader.as_raw_fd()), at, 9, 0).build();
         tried.stage(1, read());
         assert!(tried.quiet());
-        tables(tried)
+        tried
+            .tables()
             .register_buffers_update(0, std::ptr::null(), 0)
             .unwrap();
         assert_eq!(
@@ -117,14 +113,14 @@ fn whatever_can_be_read_and_written_can_be_so_with_known_memory() {
     on_both(|tried| {
         let mut memory: Vec<u8> = (0..200).collect();
         let at = memory.as_mut_ptr();
-        tables(tried).register_buffers_sparse(2).unwrap();
-        tables(tried).register_buffers_update(1, at, 200).unwrap();
-        tables(tried).register_files_sparse(3).unwrap();
+        tried.tables().register_buffers_sparse(2).unwrap();
+        tried.tables().register_buffers_update(1, at, 200).unwrap();
+        tried.tables().register_files_sparse(3).unwrap();
         let (mut client, server) = UnixStream::pair().unwrap();
         let (from, to) = pipe();
         let file = tempfile::tempfile().unwrap();
         let fds = [file.as_raw_fd(), server.as_raw_fd(), to.as_raw_fd()];
-        tables(tried).register_files_update(0, &fds).unwrap();
+        tried.tables().register_files_update(0, &fds).unwrap();
         let own = u64::MAX;
         let write = |row, offset| {
             let write = opcode::WriteFixed::new(Fixed(row), at, 100, 1);
@@ -134,20 +130,20 @@ fn whatever_can_be_read_and_written_can_be_so_with_known_memory() {
             let read = opcode::ReadFixed::new(Fixed(row), at.wrapping_add(100), len, 1);
             read.offset(offset).build()
         };
-        assert_eq!(one(tried, write(0, 7)), 100);
-        assert_eq!(one(tried, read(0, 50, 17)), 50);
+        assert_eq!(tried.one(write(0, 7)), 100);
+        assert_eq!(tried.one(read(0, 50, 17)), 50);
         assert_eq!(memory[100..150], *(10..60).collect::<Vec<_>>());
-        assert_eq!(one(tried, read(0, 50, own)), 50);
+        assert_eq!(tried.one(read(0, 50, own)), 50);
         assert_eq!(memory[100..107], [0; 7]);
-        assert_eq!(one(tried, read(0, 100, 57)), 50);
+        assert_eq!(tried.one(read(0, 100, 57)), 50);
         // A socket has no offsets but its beginning.
-        assert_eq!(one(tried, write(1, 4)), -libc::ESPIPE);
-        assert_eq!(one(tried, read(1, 4, 4)), -libc::ESPIPE);
-        assert_eq!(one(tried, write(1, own)), 100);
+        assert_eq!(tried.one(write(1, 4)), -libc::ESPIPE);
+        assert_eq!(tried.one(read(1, 4, 4)), -libc::ESPIPE);
+        assert_eq!(tried.one(write(1, own)), 100);
         client.write_all(b"12345").unwrap();
-        assert_eq!(one(tried, read(1, 3, 0)), 3);
+        assert_eq!(tried.one(read(1, 3, 0)), 3);
         assert_eq!(memory[100..103], *b"123");
-        assert_eq!(one(tried, write(2, 9)), 100);
+        assert_eq!(tried.one(write(2, 9)), 100);
         let mut bytes = [0; 200];
         assert_eq!(rustix::io::read(&from, &mut bytes), Ok(100));
         assert_eq!(bytes[..100], memory[..100]);

@@ -1,40 +1,21 @@
-//! Tables of files and memory.
+//! Tables of files: what fills their rows, and what cannot.
 
-use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::net::UnixStream;
 
-use io_uring::types::{self, CancelBuilder, DestinationSlot, Fd, Fixed};
+use io_uring::types::{self, DestinationSlot, Fd, Fixed};
 use io_uring::{opcode, squeue};
 
-use super::{Tried, all, on_both, pipe, poll_of};
-use crate::ring::registered::Tables;
+use super::{Tried, on_both, pipe};
 
 const NO_TABLE: i32 = -libc::ENXIO;
-const NO_ROW: i32 = -libc::EINVAL;
-const EMPTY: i32 = -libc::EBADF;
-const FULL: i32 = -libc::ENFILE;
-const ANY: Option<u32> = None;
+pub(super) const NO_ROW: i32 = -libc::EINVAL;
+pub(super) const EMPTY: i32 = -libc::EBADF;
+pub(super) const FULL: i32 = -libc::ENFILE;
+pub(super) const ANY: Option<u32> = None;
 /// Where these are in an entry.
 const FD: usize = 4;
-const FLAGS: usize = 28;
 const FILE_INDEX: usize = 44;
-/// Of a cancel.
-const ALL: u32 = 1;
-const BY_FD: u32 = 1 << 1;
-const FD_FIXED: u32 = 1 << 3;
-
-fn tables(tried: &mut Tried) -> &mut dyn Tables {
-    tried.ring.tables().unwrap()
-}
-
-/// What one entry is answered.
-fn one(tried: &mut Tried, entry: squeue::Entry) -> i32 {
-    tried.stage(1, entry);
-    tried.until(1);
-    tried.take()[0].1
-}
 
 /// What it is answered behind another; if it is wrong itself, that one never begins.
 fn refused(tried: &mut Tried, entry: squeue::Entry) -> i32 {
@@ -62,26 +43,26 @@ fn socket(row: Option<u32>, flags: i32) -> squeue::Entry {
     socket.file_index(Some(slot(row))).build()
 }
 
-fn accept(listener: RawFd, row: Option<u32>, flags: i32) -> squeue::Entry {
+pub(super) fn accept(listener: RawFd, row: Option<u32>, flags: i32) -> squeue::Entry {
     let accept = opcode::Accept::new(Fd(listener), std::ptr::null_mut(), std::ptr::null_mut());
     accept.flags(flags).file_index(Some(slot(row))).build()
 }
 
-fn accept_many(listener: RawFd, row: Option<u32>) -> squeue::Entry {
+pub(super) fn accept_many(listener: RawFd, row: Option<u32>) -> squeue::Entry {
     let accept = opcode::AcceptMulti::new(Fd(listener)).build();
     with_field(accept, FILE_INDEX, row.map_or(u32::MAX, |row| row + 1))
 }
 
-fn close(row: u32) -> squeue::Entry {
+pub(super) fn close(row: u32) -> squeue::Entry {
     opcode::Close::new(Fixed(row)).build()
 }
 
-fn read(row: u32, into: &mut [u8]) -> squeue::Entry {
+pub(super) fn read(row: u32, into: &mut [u8]) -> squeue::Entry {
     opcode::Read::new(Fixed(row), into.as_mut_ptr(), into.len() as u32).build()
 }
 
 /// With 4 bytes of it changed.
-fn with_field(entry: squeue::Entry, at: usize, value: u32) -> squeue::Entry {
+pub(super) fn with_field(entry: squeue::Entry, at: usize, value: u32) -> squeue::Entry {
     // SAFETY: an entry is 64 bytes, in which all bits are valid.
     let mut bytes: [u8; 64] = unsafe { std::mem::transmute(entry) };
     bytes[at..at + 4].copy_from_slice(&value.to_ne_bytes());
@@ -91,14 +72,14 @@ fn with_field(entry: squeue::Entry, at: usize, value: u32) -> squeue::Entry {
 
 /// The rows that three times any row brings.
 fn next_rows(tried: &mut Tried) -> [i32; 3] {
-    [(); 3].map(|()| one(tried, open(ANY, 0)))
+    [(); 3].map(|()| tried.one(open(ANY, 0)))
 }
 
 #[test]
 fn a_table_is_made_once_and_of_as_many_rows_as_it_may_have() {
     on_both(|tried| {
         let errno = |result: std::io::Result<()>| result.unwrap_err().raw_os_error().unwrap();
-        let tables = tables(tried);
+        let tables = tried.tables();
         assert_eq!(errno(tables.unregister_files()), libc::ENXIO);
         let none = tables.register_files_update(0, &[0]).unwrap_err();
         assert_eq!(none.raw_os_error(), Some(libc::ENXIO));
@@ -120,9 +101,9 @@ fn rows_are_filled_and_emptied_up_to_the_first_that_cannot_be() {
     on_both(|tried| {
         let (reader, writer) = pipe();
         let fd = reader.as_raw_fd();
-        tables(tried).register_files_sparse(4).unwrap();
+        tried.tables().register_files_sparse(4).unwrap();
         let mut update = |row, fds: &[RawFd]| {
-            let updated = tables(tried).register_files_update(row, fds);
+            let updated = tried.tables().register_files_update(row, fds);
             updated.map_err(|error| error.raw_os_error().unwrap())
         };
         assert_eq!(update(0, &[fd, fd, fd, fd]), Ok(4));
@@ -133,26 +114,26 @@ fn rows_are_filled_and_emptied_up_to_the_first_that_cannot_be() {
         assert_eq!(update(3, &[fd, fd]), Err(libc::EINVAL));
         assert_eq!(update(9, &[fd]), Err(libc::EINVAL));
         let mut bytes = [0; 4];
-        let empty = [0, 1, 2, 4, u32::MAX].map(|row| one(tried, read(row, &mut bytes)));
+        let empty = [0, 1, 2, 4, u32::MAX].map(|row| tried.one(read(row, &mut bytes)));
         assert_eq!(empty, [EMPTY; 5]);
         rustix::io::write(&writer, b"abc").unwrap();
-        assert_eq!((one(tried, read(3, &mut bytes)), &bytes), (3, b"abc\0"));
+        assert_eq!((tried.one(read(3, &mut bytes)), &bytes), (3, b"abc\0"));
     });
 }
 
 #[test]
 fn what_is_opened_into_a_row_is_told_of_by_none_or_the_row() {
     on_both(|tried| {
-        assert_eq!(one(tried, open(Some(0), 0)), NO_TABLE);
-        assert_eq!(one(tried, socket(Some(0), 0)), NO_TABLE);
-        assert_eq!(one(tried, open(ANY, 0)), FULL);
-        assert_eq!(one(tried, close(0)), NO_TABLE);
-        tables(tried).register_files_sparse(4).unwrap();
-        assert_eq!(one(tried, open(Some(4), 0)), NO_ROW);
-        assert_eq!(one(tried, socket(Some(9), 0)), NO_ROW);
+        assert_eq!(tried.one(open(Some(0), 0)), NO_TABLE);
+        assert_eq!(tried.one(socket(Some(0), 0)), NO_TABLE);
+        assert_eq!(tried.one(open(ANY, 0)), FULL);
+        assert_eq!(tried.one(close(0)), NO_TABLE);
+        tried.tables().register_files_sparse(4).unwrap();
+        assert_eq!(tried.one(open(Some(4), 0)), NO_ROW);
+        assert_eq!(tried.one(socket(Some(9), 0)), NO_ROW);
         // Over what is there already, too.
-        assert_eq!(one(tried, socket(Some(0), 0)), 0);
-        assert_eq!(one(tried, open(Some(0), 0)), 0);
+        assert_eq!(tried.one(socket(Some(0), 0)), 0);
+        assert_eq!(tried.one(open(Some(0), 0)), 0);
         assert_eq!(next_rows(tried), [1, 2, 3]);
         assert_eq!(next_rows(tried), [FULL; 3]);
         let how = types::OpenHow::new();
@@ -161,34 +142,34 @@ fn what_is_opened_into_a_row_is_told_of_by_none_or_the_row() {
             let open2 = opcode::OpenAt2::new(Fd(libc::AT_FDCWD), path, &raw const how);
             open2.file_index(Some(slot(row))).build()
         };
-        assert_eq!(one(tried, open2(ANY)), FULL);
-        assert_eq!(one(tried, open2(Some(3))), 0);
+        assert_eq!(tried.one(open2(ANY)), FULL);
+        assert_eq!(tried.one(open2(Some(3))), 0);
         for row in 0..4 {
             let mut bytes = [7; 4];
-            assert_eq!((one(tried, read(row, &mut bytes)), bytes), (4, [0; 4]));
+            assert_eq!((tried.one(read(row, &mut bytes)), bytes), (4, [0; 4]));
         }
         assert_eq!(
-            [2, 2, 4].map(|row| one(tried, close(row))),
+            [2, 2, 4].map(|row| tried.one(close(row))),
             [0, EMPTY, NO_ROW]
         );
         let away = close(1).flags(squeue::Flags::ASYNC);
-        assert_eq!(one(tried, away), 0);
+        assert_eq!(tried.one(away), 0);
         // The last that was given up is the first that is given out; then those behind it.
         assert_eq!(next_rows(tried), [1, 2, FULL]);
-        assert_eq!([3, 2, 0].map(|row| one(tried, close(row))), [0; 3]);
-        assert_eq!(one(tried, open(Some(2), 0)), 0);
+        assert_eq!([3, 2, 0].map(|row| tried.one(close(row))), [0; 3]);
+        assert_eq!(tried.one(open(Some(2), 0)), 0);
         assert_eq!(next_rows(tried), [3, 0, FULL]);
-        tables(tried).register_files_update(0, &[-1; 4]).unwrap();
+        tried.tables().register_files_update(0, &[-1; 4]).unwrap();
         assert_eq!(next_rows(tried), [3, 0, 1]);
-        tables(tried).unregister_files().unwrap();
-        assert_eq!(one(tried, close(0)), NO_TABLE);
+        tried.tables().unregister_files().unwrap();
+        assert_eq!(tried.one(close(0)), NO_TABLE);
     });
 }
 
 #[test]
 fn what_cannot_be_said_of_a_row_is_refused_before_anything_begins() {
     on_both(|tried| {
-        tables(tried).register_files_sparse(4).unwrap();
+        tried.tables().register_files_sparse(4).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let listener = listener.as_raw_fd();
         let mut how = types::OpenHow::new().flags(libc::O_CLOEXEC as u64);
@@ -227,14 +208,14 @@ fn what_cannot_be_said_of_a_row_is_refused_before_anything_begins() {
             assert_eq!(refused(tried, entry.flags(fixed)), EMPTY);
         }
         // Where there is no file the flag says nothing.
-        assert_eq!(one(tried, opcode::Nop::new().build().flags(fixed)), 0);
+        assert_eq!(tried.one(opcode::Nop::new().build().flags(fixed)), 0);
     });
 }
 
 #[test]
 fn a_chain_goes_on_with_what_it_has_put_into_a_row() {
     on_both(|tried| {
-        tables(tried).register_files_sparse(2).unwrap();
+        tried.tables().register_files_sparse(2).unwrap();
         let address = libc::sockaddr_in {
             sin_family: libc::AF_INET as u16,
             sin_port: 0,
@@ -266,11 +247,11 @@ fn a_chain_goes_on_with_what_it_has_put_into_a_row() {
 #[test]
 fn a_chain_breaks_behind_what_finds_no_row_but_a_socket() {
     on_both(|tried| {
-        tables(tried).register_files_sparse(1).unwrap();
+        tried.tables().register_files_sparse(1).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let fd = listener.as_raw_fd();
         let _clients = [(); 2].map(|()| TcpStream::connect(listener.local_addr().unwrap()));
-        assert_eq!(one(tried, open(Some(0), 0)), 0);
+        assert_eq!(tried.one(open(Some(0), 0)), 0);
         for (row, errno) in [(ANY, FULL), (Some(1), NO_ROW)] {
             for (entry, breaks) in [
                 (open(row, 0), true),
@@ -288,179 +269,5 @@ fn a_chain_breaks_behind_what_finds_no_row_but_a_socket() {
         tried.until(2);
         let none = -libc::EAFNOSUPPORT;
         assert_eq!(tried.take(), [(1, none), (2, -libc::ECANCELED)]);
-    });
-}
-
-#[test]
-fn what_has_begun_on_a_row_keeps_its_file_and_no_more_does() {
-    on_both(|tried| {
-        let (reader, writer) = pipe();
-        tables(tried).register_files_sparse(2).unwrap();
-        let fds = [reader.as_raw_fd(), writer.as_raw_fd()];
-        tables(tried).register_files_update(0, &fds).unwrap();
-        drop(reader);
-        let mut bytes = [0; 4];
-        tried.stage(1, read(0, &mut bytes));
-        assert!(tried.quiet());
-        tried.stage(2, close(0));
-        tried.until(1);
-        assert_eq!(tried.take(), [(2, 0)]);
-        assert!(tried.quiet());
-        rustix::io::write(&writer, b"late").unwrap();
-        tried.until(1);
-        assert_eq!((tried.take(), &bytes), (vec![(1, 4)], b"late"));
-        // Nobody reads any more.
-        assert_eq!(
-            rustix::io::write(&writer, b"x"),
-            Err(rustix::io::Errno::PIPE)
-        );
-        // A row keeps a file whose number is closed.
-        let (reader, writer) = pipe();
-        let fd = writer.as_raw_fd();
-        tables(tried).register_files_update(1, &[fd]).unwrap();
-        drop(writer);
-        let write = || opcode::Write::new(Fixed(1), b"row".as_ptr(), 3).build();
-        assert_eq!(one(tried, write()), 3);
-        tables(tried).register_files_update(1, &[-1]).unwrap();
-        assert_eq!(one(tried, write()), EMPTY);
-        let mut all = Vec::new();
-        std::fs::File::from(reader).read_to_end(&mut all).unwrap();
-        assert_eq!(all, b"row");
-    });
-}
-
-#[test]
-fn a_connection_for_which_no_row_is_free_is_dropped() {
-    on_both(|tried| {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let fd = listener.as_raw_fd();
-        let connect = || TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let ended = |mut client: TcpStream| client.read(&mut [0]).unwrap();
-        tables(tried).register_files_sparse(3).unwrap();
-        let clients = [(); 5].map(|()| connect());
-        let row = accept(fd, Some(1), 0);
-        assert_eq!(one(tried, row), 0);
-        tried.stage(1, accept_many(fd, ANY));
-        tried.until(3);
-        assert_eq!(tried.told, [(1, 2, true), (1, 0, true), (1, FULL, false)]);
-        tried.take();
-        assert_eq!(one(tried, accept(fd, Some(7), 0)), NO_ROW);
-        let [first, second, third, refused, nowhere] = clients;
-        assert_eq!([refused, nowhere].map(ended), [0, 0]);
-        for (mut client, row) in [(first, 1), (second, 2), (third, 0)] {
-            let mut bytes = [0; 2];
-            client.write_all(&[row as u8; 2]).unwrap();
-            let recv = opcode::Recv::new(Fixed(row), bytes.as_mut_ptr(), 2).build();
-            assert_eq!((one(tried, recv), bytes), (2, [row as u8; 2]));
-            let send = opcode::Send::new(Fixed(row), bytes.as_ptr(), 2).build();
-            assert_eq!(one(tried, send), 2);
-            client.read_exact(&mut bytes).unwrap();
-            assert_eq!(one(tried, close(row)), 0);
-            assert_eq!(ended(client), 0);
-        }
-        tried.stage(1, accept_many(fd, ANY));
-        assert!(tried.quiet());
-        let _client = connect();
-        tried.until(1);
-        assert_eq!(tried.told, [(1, 0, true)]);
-        tried.take();
-        tried.stage(2, all());
-        tried.until(2);
-        assert_eq!(tried.take(), [(1, -libc::ECANCELED), (2, 1)]);
-    });
-}
-
-#[test]
-fn a_cancel_by_descriptor_or_row_ends_what_is_done_at_the_file() {
-    on_both(|tried| {
-        let (reader, _writer) = pipe();
-        let (other, _writer) = pipe();
-        let copy = reader.try_clone().unwrap();
-        tables(tried).register_files_sparse(3).unwrap();
-        let fds = [reader.as_raw_fd(), other.as_raw_fd()];
-        tables(tried).register_files_update(0, &fds).unwrap();
-        let readable = libc::POLLIN as u32;
-        let fixed = |cancel| with_field(cancel, FLAGS, FD_FIXED | BY_FD | ALL);
-        let by = |fd| opcode::AsyncCancel2::new(CancelBuilder::fd(Fd(fd)).all()).build();
-        let ways = [
-            by(reader.as_raw_fd()),
-            by(copy.as_raw_fd()),
-            opcode::AsyncCancel2::new(CancelBuilder::fd(Fixed(0)).all()).build(),
-            fixed(by(0)),
-            by(0).flags(squeue::Flags::FIXED_FILE),
-        ];
-        for cancel in ways {
-            tried.stage(1, opcode::PollAdd::new(Fixed(0), readable).build());
-            tried.stage(2, poll_of(&reader));
-            tried.stage(3, opcode::PollAdd::new(Fixed(1), readable).build());
-            tried.stage(4, poll_of(&other));
-            assert!(tried.quiet());
-            tried.stage(9, cancel);
-            tried.until(3);
-            let ended = -libc::ECANCELED;
-            assert_eq!(tried.take(), [(1, ended), (2, ended), (9, 2)]);
-            tried.stage(9, all());
-            tried.until(3);
-            assert_eq!(tried.take(), [(3, ended), (4, ended), (9, 2)]);
-        }
-        assert_eq!(one(tried, fixed(by(2))), EMPTY);
-        assert_eq!(
-            one(tried, with_field(by(0), FLAGS, FD_FIXED)),
-            -libc::ENOENT
-        );
-    });
-}
-
-#[test]
-fn a_splice_takes_from_a_row_and_gives_to_one() {
-    on_both(|tried| {
-        let (from, writer) = pipe();
-        let (reader, to) = pipe();
-        tables(tried).register_files_sparse(3).unwrap();
-        let fds = [from.as_raw_fd(), to.as_raw_fd()];
-        tables(tried).register_files_update(0, &fds).unwrap();
-        let splice = |row| opcode::Splice::new(Fixed(row), -1, Fixed(1), -1, 3).build();
-        tried.stage(1, splice(0));
-        drop(from);
-        assert!(tried.quiet());
-        rustix::io::write(&writer, b"abcdef").unwrap();
-        tried.until(1);
-        assert_eq!(tried.take(), [(1, 3)]);
-        tables(tried).register_files_update(0, &[-1]).unwrap();
-        let mut bytes = [0; 8];
-        assert_eq!(rustix::io::read(&reader, &mut bytes), Ok(3));
-        assert_eq!(bytes[..3], *b"abc");
-        assert_eq!([0, 2, 7].map(|row| one(tried, splice(row))), [EMPTY; 3]);
-        let tee = opcode::Tee::new(Fixed(0), Fixed(1), 3).build();
-        assert_eq!(one(tried, tee), EMPTY);
-    });
-}
-
-#[test]
-fn multishots_of_rows_tell_again_and_again() {
-    on_both(|tried| {
-        let (mut one, other) = UnixStream::pair().unwrap();
-        tables(tried).register_files_sparse(1).unwrap();
-        let fd = other.as_raw_fd();
-        tables(tried).register_files_update(0, &[fd]).unwrap();
-        drop(other);
-        let poll = opcode::PollAdd::new(Fixed(0), libc::POLLIN as u32);
-        tried.stage(1, poll.multi(true).build());
-        assert!(tried.quiet());
-        for _ in 0..3 {
-            one.write_all(b"x").unwrap();
-            tried.until(1);
-            assert_eq!(tried.told, [(1, libc::POLLIN.into(), true)]);
-            tried.take();
-        }
-        tables(tried).register_files_update(0, &[-1]).unwrap();
-        one.write_all(b"x").unwrap();
-        tried.until(1);
-        assert_eq!(tried.told, [(1, libc::POLLIN.into(), true)]);
-        tried.take();
-        tried.stage(2, opcode::AsyncCancel::new(1).build());
-        tried.until(2);
-        assert_eq!(tried.take(), [(1, -libc::ECANCELED), (2, 0)]);
-        assert!(one.write_all(b"x").is_err());
     });
 }
