@@ -43,6 +43,9 @@ const OFFERED: u16 = 64;
 /// ring it is a third dearer, as the calls that it saves weigh nothing beside so many bytes, and all that was received in one
 /// enter would be sent in the next, when it has left the cache.
 const LARGE: usize = 32 * 1024;
+/// So is all where no more than so many completions come at a time: an answer is on its way at once then, and its
+/// completion is none that the next enter would return for.
+const FEW: usize = 8;
 
 /// `user_data`: an index of a connection above its kind.
 const KINDS: u64 = 2;
@@ -144,11 +147,12 @@ struct Connection {
 }
 
 impl Connection {
-    fn send_large(&mut self, received: &[u8]) {
+    /// By calls, if it is `least` bytes or more.
+    fn send_now(&mut self, received: &[u8], least: usize) {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         loop {
             let rest = self.answers.rest(received);
-            if rest.len() < LARGE {
+            if rest.is_empty() || rest.len() < least {
                 return;
             }
             match send(&self.socket, rest, flags) {
@@ -164,6 +168,8 @@ struct Server<'r> {
     submitter: Submitter<'r>,
     queue: SubmissionQueue<'r>,
     service: Service,
+    /// As much as this is sent by a call.
+    least: usize,
     pool: Pool,
     connections: Vec<Option<Connection>>,
     free: Vec<usize>,
@@ -241,7 +247,7 @@ impl Server<'_> {
             Err(_) => connection.over = true,
         }
         if let Some(&(id, len)) = connection.received.front() {
-            connection.send_large(self.pool.bytes(id, len));
+            connection.send_now(self.pool.bytes(id, len), self.least);
         }
         if connection.answers.is_sending() && !connection.over {
             return self.send(index);
@@ -263,11 +269,12 @@ impl Server<'_> {
         while let Some(&(id, len)) = connection.received.front() {
             let bytes = self.pool.bytes(id, len);
             connection.answers.receive(bytes);
-            connection.send_large(bytes);
+            connection.send_now(bytes, self.least);
             if connection.answers.is_sending() {
                 connection.sending = true;
                 return self.send(index);
             }
+            connection.over |= connection.answers.is_over();
             connection.received.pop_front();
             self.pool.give_back(id);
         }
@@ -325,6 +332,7 @@ fn serve(job: &Job, service: Service) -> io::Result<()> {
         submitter,
         queue,
         service,
+        least: LARGE,
         connections: Vec::new(),
         free: Vec::new(),
         idle: Vec::new(),
@@ -337,6 +345,7 @@ fn serve(job: &Job, service: Service) -> io::Result<()> {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             _ => completions.sync(),
         }
+        server.least = if completions.len() <= FEW { 0 } else { LARGE };
         for completion in &mut completions {
             let (result, flags) = (completion.result(), completion.flags());
             match completion.user_data() {
