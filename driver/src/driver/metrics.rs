@@ -38,7 +38,7 @@ pub struct Metrics {
     pub pokes: u64,
     /// Panics caught in the `Drop` of discarded buffers.
     pub panics: u64,
-    /// Reads and writes tried by a plain call that does not wait, before the ring.
+    /// Reads, writes and sends tried by a plain call that does not wait, before the ring.
     pub attempts: u64,
     /// Sends without a copy, as asked for, that have ended: the kernel has said that it no longer reads the buffer.
     pub zero_copy: u64,
