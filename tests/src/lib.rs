@@ -62,11 +62,13 @@
 //! | `process.rs` | what this process holds: descriptors, threads, memory |
 //! | `sockets.rs` | what scenarios do their I/O on |
 //! | `canary.rs` | buffers that tell of a write after they were freed |
+//! | `dropping.rs` | a buffer that does something when it is dropped |
 //! | `counting.rs` | an allocator that counts |
 //! | `fork.rs` | a forked child; a thread that handles signals |
 
 mod canary;
 mod counting;
+mod dropping;
 mod fork;
 mod order;
 mod process;
@@ -77,6 +79,7 @@ mod tcp;
 
 pub use canary::{Arena, Canary};
 pub use counting::{Counting, allocations};
+pub use dropping::Dropping;
 pub use fork::{block_usr1, in_fork, raise_usr1, send_usr1, usr1_fd, wait_for_usr1};
 pub use order::{
     closed_elsewhere, driver, metrics, poll_now, poll_once, submitted, until, within_a_turn,

@@ -168,16 +168,23 @@ impl Pool {
     }
 
     /// These have been reaped. Notes which buffers they name; of one that is consumed by and by, also which part.
+    #[inline]
     pub(crate) fn reaped(&self, batch: &mut [Completion]) {
-        let state = &mut *self.state.borrow_mut();
-        let Some(shared) = &mut state.shared else {
+        let picks = batch.iter().filter(|completion| completion.picks()).count();
+        if picks == 0 {
             return;
-        };
-        let Some(uses) = &mut state.uses else {
-            let picks = batch
-                .iter()
-                .filter(|completion| completion.picked().is_some());
-            shared.published = shared.published.saturating_sub(picks.count() as u16);
+        }
+        let state = &mut *self.state.borrow_mut();
+        if state.uses.is_some() {
+            self.place(state, batch);
+        } else if let Some(shared) = &mut state.shared {
+            shared.published = shared.published.saturating_sub(picks as u16);
+        }
+    }
+
+    /// Tells completions where what they bring is.
+    fn place(&self, state: &mut State, batch: &mut [Completion]) {
+        let (Some(uses), Some(shared)) = (&mut state.uses, &mut state.shared) else {
             return;
         };
         for completion in batch {
@@ -195,23 +202,23 @@ impl Pool {
     /// # Errors
     ///
     /// If the kernel names one that is none.
-    pub(crate) fn chunk(self: &Rc<Pool>, flags: u32, len: u32) -> io::Result<Chunk> {
+    #[inline]
+    pub(crate) fn chunk(self: Rc<Pool>, flags: u32, len: u32) -> io::Result<Chunk> {
         let state = self.state.borrow();
         let (index, from) = match &state.uses {
             Some(_) => uses::place(flags),
             None => ((flags >> 16) as u16, 0),
         };
         let (from, len) = (usize::from(from), len as usize);
-        if usize::from(index) >= state.blocks.len() * BLOCK || from + len > self.size {
-            return Err(io::Error::other(
-                "the kernel picked a buffer that there is not",
-            ));
+        if usize::from(index) / BLOCK >= state.blocks.len() || from + len > self.size {
+            return Err(no_such_buffer());
         }
         // SAFETY: within the buffer.
         let at = unsafe { self.address(&state.blocks, index).add(from) };
+        drop(state);
         // SAFETY: the kernel picked it, and with the completion gave it up, or these bytes of it: nobody else has them
         // until they are given back.
-        Ok(unsafe { Chunk::lent(at, len, self.clone(), index) })
+        Ok(unsafe { Chunk::lent(at, len, self, index) })
     }
 
     /// The kernel found none: from now on more are published, once for all that found none since they were published.
@@ -291,6 +298,11 @@ impl Pool {
         }
         true
     }
+}
+
+#[cold]
+fn no_such_buffer() -> io::Error {
+    io::Error::other("the kernel picked a buffer that there is not")
 }
 
 /// Memory of zeros, page-aligned, of which only what is touched is there: so a pool costs what was received at once, not

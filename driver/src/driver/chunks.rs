@@ -63,14 +63,18 @@ impl Chunks {
 
 impl Driver {
     /// The pool of buffers to receive into.
+    #[inline]
     pub(crate) fn pool(&self) -> &Rc<Pool> {
+        self.inner.chunks.pool.get_or_init(|| self.make_pool())
+    }
+
+    #[cold]
+    fn make_pool(&self) -> Rc<Pool> {
         let chunks = &self.inner.chunks;
-        chunks.pool.get_or_init(|| {
-            let mut core = self.core();
-            let ring = chunks.provided.then_some(&mut core.ring);
-            let pool = Pool::new(chunks.size, chunks.limit, chunks.incremental, ring);
-            pool.publish();
-            Rc::new(pool)
-        })
+        let mut core = self.core();
+        let ring = chunks.provided.then_some(&mut core.ring);
+        let pool = Pool::new(chunks.size, chunks.limit, chunks.incremental, ring);
+        pool.publish();
+        Rc::new(pool)
     }
 }

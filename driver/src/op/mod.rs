@@ -153,7 +153,7 @@ use crate::fd::Lane;
 #[doc(hidden)]
 pub use crate::fd::Tried;
 use crate::kept::Kept;
-use crate::ring::COPIED;
+use crate::ring::{COPIED, PICKED};
 
 /// What a completed operation answered.
 #[derive(Clone, Copy, Debug)]
@@ -174,6 +174,12 @@ impl Success {
             flags: 0,
             ended: Ended::Itself,
         }
+    }
+
+    /// It names a buffer that the kernel picked.
+    #[inline]
+    pub(super) fn picked(&self) -> bool {
+        self.flags & PICKED != 0
     }
 
     /// Of a send that was not to copy: the kernel did.

@@ -5,7 +5,7 @@ use std::os::fd::RawFd;
 use std::ptr;
 use std::rc::Rc;
 
-use io_uring::{cqueue, opcode, squeue, types};
+use io_uring::{opcode, squeue, types};
 
 use super::read::serve_end;
 use super::{OnDrop, Operation, Origin, Success};
@@ -42,21 +42,37 @@ impl RecvChunk {
     ///
     /// Not if it found none twice: the second time there was data to put into it, so that what is lent instead is not
     /// lent for long.
+    #[inline]
     fn selects(&self) -> bool {
         self.dry < 2 && self.pool.as_ref().is_some_and(|pool| pool.is_shared())
+    }
+
+    /// Receives into a buffer that it is lent beforehand.
+    fn entry_with_room(&mut self, fd: types::Fd) -> squeue::Entry {
+        let pool = &self.pool;
+        let lend = || pool.as_ref().map_or_else(Chunk::empty, Pool::lend);
+        let room = self.room.get_or_insert_with(lend);
+        opcode::Recv::new(fd, room.as_mut_ptr(), room.len() as u32).build()
     }
 }
 
 /// What a receive was given.
-pub(super) fn received(pool: Option<&Rc<Pool>>, success: Success) -> io::Result<Chunk> {
-    match (cqueue::buffer_select(success.flags), pool) {
-        (Some(_), Some(pool)) => pool.chunk(success.flags, success.value),
-        (None, _) if success.value == 0 => Ok(Chunk::empty()),
-        _ => Err(io::Error::other("the kernel named no buffer")),
+#[inline]
+pub(super) fn received(pool: Option<Rc<Pool>>, success: Success) -> io::Result<Chunk> {
+    match (success.picked(), pool) {
+        (true, Some(pool)) => pool.chunk(success.flags, success.value),
+        (false, _) if success.value == 0 => Ok(Chunk::empty()),
+        _ => Err(named_none()),
     }
 }
 
+#[cold]
+fn named_none() -> io::Error {
+    io::Error::other("the kernel named no buffer")
+}
+
 /// No buffer was left to pick.
+#[inline]
 pub(super) fn found_none(result: &io::Result<Success>) -> bool {
     let error = result.as_ref().err();
     error.and_then(io::Error::raw_os_error) == Some(libc::ENOBUFS)
@@ -85,11 +101,13 @@ unsafe impl Operation for RecvChunk {
         ))
     }
 
+    #[inline]
     fn prepare(&mut self, driver: &Driver) -> io::Result<()> {
         self.pool = Some(driver.pool().clone());
         Ok(())
     }
 
+    #[inline]
     fn entry(&mut self, fd: RawFd) -> squeue::Entry {
         let fd = types::Fd(fd);
         if self.selects() {
@@ -101,12 +119,10 @@ unsafe impl Operation for RecvChunk {
                 .build()
                 .flags(squeue::Flags::BUFFER_SELECT);
         }
-        let pool = &self.pool;
-        let lend = || pool.as_ref().map_or_else(Chunk::empty, Pool::lend);
-        let room = self.room.get_or_insert_with(lend);
-        opcode::Recv::new(fd, room.as_mut_ptr(), room.len() as u32).build()
+        self.entry_with_room(fd)
     }
 
+    #[inline]
     fn goes_on(&mut self, result: &io::Result<Success>) -> bool {
         let again = found_none(result) && self.selects();
         if again {
@@ -118,6 +134,7 @@ unsafe impl Operation for RecvChunk {
         again
     }
 
+    #[inline]
     fn complete(mut self, result: io::Result<Success>) -> Self::Output {
         let success = result?;
         match self.room.take() {
@@ -125,7 +142,7 @@ unsafe impl Operation for RecvChunk {
                 room.truncate(success.value as usize);
                 Ok(room)
             }
-            None => received(self.pool.as_ref(), success),
+            None => received(self.pool, success),
         }
     }
 

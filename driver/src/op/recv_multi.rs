@@ -35,7 +35,7 @@ impl RecvMulti {
     }
 
     fn keep(&self, success: Success, origin: Origin<'_>) {
-        match received(self.pool.as_ref(), success) {
+        match received(self.pool.clone(), success) {
             Ok(chunk) => origin.keep_read(&Ok(success), |kept, _| kept.put_bytes(&chunk)),
             Err(error) => origin.keep_error(&error),
         }
@@ -79,7 +79,7 @@ unsafe impl Operation for RecvMulti {
         }
         match self.served {
             Some(chunk) => Ok(*chunk),
-            None => received(self.pool.as_ref(), result?),
+            None => received(self.pool, result?),
         }
     }
 
@@ -108,7 +108,8 @@ impl Multishot for RecvMulti {
         RecvMulti::new()
     }
 
+    #[inline]
     fn item(success: Success, driver: &Driver) -> Self::Output {
-        received(Some(driver.pool()), success)
+        received(Some(driver.pool().clone()), success)
     }
 }

@@ -302,6 +302,9 @@ impl KernelRing {
             return;
         }
         let mut queue = self.ring.completion();
+        if queue.is_empty() {
+            return;
+        }
         batch.reserve(queue.len());
         // Not `extend`: the queue's iterator does not say how long it is, so each push would look for room.
         for cqe in &mut queue {

@@ -122,6 +122,8 @@ impl Sqe {
 /// length down, in the entry itself; a completion after which it is not full says so (`IORING_CQE_F_BUF_MORE`).
 pub(crate) const INCREMENTAL: u16 = 2;
 
+/// `IORING_CQE_F_BUFFER`.
+pub(crate) const PICKED: u32 = 1;
 /// `IORING_CQE_F_MORE`.
 const MORE: u32 = 1 << 1;
 /// `IORING_CQE_F_NOTIF`.
@@ -148,6 +150,12 @@ impl Completion {
     #[inline]
     pub(crate) fn picked(&self) -> Option<u16> {
         io_uring::cqueue::buffer_select(self.flags)
+    }
+
+    /// It names one.
+    #[inline]
+    pub(crate) fn picks(&self) -> bool {
+        self.flags & PICKED != 0
     }
 
     /// More follow, or it is a notification.

@@ -314,6 +314,7 @@ impl Slots {
     }
 
     /// The next completion of a multishot operation, if one has come.
+    #[inline]
     pub(crate) fn take_more(&mut self, key: Key) -> Option<Success> {
         let rare = self.slot(key)?.rare;
         self.rare.get_mut(rare as usize)?.more.pop_front()

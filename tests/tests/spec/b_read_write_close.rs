@@ -30,6 +30,7 @@ spec! {
     alone async b4_a_close_with_nothing_in_flight_closes;
     async b5_of_twenty_closes_one_closes_and_all_resolve;
     b5_so_it_is_with_closes_from_several_threads;
+    async b5_a_close_ends_all_that_are_left_in_whatever_order_others_have_ended;
     async b6_an_operation_after_the_close_fails_before_any_io;
     alone async b7_a_close_touches_nothing_of_the_numbers_next_owner;
     alone async b8_dropping_a_handle_ends_what_is_in_flight_and_closes;
@@ -227,6 +228,45 @@ fn b5_so_it_is_with_closes_from_several_threads(ring: Ring) {
         // Waits: the fork by which another test starts its process holds a copy for a moment.
         let end = rustix::net::recv(&theirs, &mut [0; 8], rustix::net::RecvFlags::empty());
         assert_eq!(end.unwrap().0, 0);
+    }
+}
+
+async fn b5_a_close_ends_all_that_are_left_in_whatever_order_others_have_ended(_: Ring) {
+    /// Four that wait for what does not come.
+    async fn waits(fd: &Fd) -> Vec<(Op<op::PollAdd>, CancelToken)> {
+        let mut waits = Vec::new();
+        for _ in 0..4 {
+            let token = CancelToken::new();
+            let mut wait = Op::on(fd, op::PollAdd::new(op::Events::READ)).cancel_with(&token);
+            assert!(poll_now(&mut wait).await.is_pending());
+            waits.push((wait, token));
+        }
+        submitted().await;
+        waits
+    }
+    for (first, second) in (0..4).flat_map(|a| (0..3).map(move |b| (a, b))) {
+        let ((ours, _theirs), (other, _peer)) = (socket_pair(), socket_pair());
+        let mut left = waits(&ours).await;
+        for ends in [first, second] {
+            let (wait, token) = left.remove(ends);
+            token.cancel();
+            assert!(is_cancelled(&wait.await.unwrap_err()));
+        }
+        // These come to be where those were.
+        let mut others = waits(&other).await;
+        let close = ours.close();
+        for (wait, _) in left {
+            assert!(is_cancelled(&within_a_turn(wait).await.unwrap_err()));
+        }
+        close.await.unwrap();
+        for (wait, _) in &mut others {
+            assert!(poll_now(wait).await.is_pending(), "it was not to end");
+        }
+        let close = other.close();
+        for (wait, _) in others {
+            assert!(is_cancelled(&wait.await.unwrap_err()));
+        }
+        close.await.unwrap();
     }
 }
 

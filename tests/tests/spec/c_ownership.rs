@@ -13,7 +13,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use annulet_tests::{
-    Arena, Ring, fds, forget_on_purpose, in_fork, metrics, pipe, poll_now, poll_once,
+    Arena, Dropping, Ring, fds, forget_on_purpose, in_fork, metrics, pipe, poll_now, poll_once,
     resident_bytes, skip, socket_pair, spec, submitted, threads, until,
 };
 use runtime::{CancelToken, Fd, Handle, JoinHandle, Op, Runtime, op};
@@ -29,6 +29,7 @@ spec! {
     c7_a_panic_of_the_main_future_leaves_the_runtime_usable;
     c8_a_drop_may_spawn_wake_and_do_io;
     c8_a_drop_may_drop_another_runtime_and_build_one;
+    async c8_a_buffer_nobody_waits_for_may_begin_an_operation_as_it_is_dropped;
     async c9_no_completion_of_ten_thousand_is_lost;
     c10_a_waker_outlives_its_task_and_its_runtime;
     c10_wakes_from_other_threads_race_with_the_runtimes_end;
@@ -441,6 +442,37 @@ fn c8_a_drop_may_drop_another_runtime_and_build_one(ring: Ring) {
     drop(runtime);
     assert_eq!(built.get(), 7);
     assert_eq!(inner_driver.metrics().in_flight, 0);
+}
+
+async fn c8_a_buffer_nobody_waits_for_may_begin_an_operation_as_it_is_dropped(_: Ring) {
+    for has_completed in [false, true] {
+        let (ours, theirs) = socket_pair();
+        let done = Rc::new(Cell::new(false));
+        let told = done.clone();
+        let buf = Dropping::new(8, move || {
+            let mut nop = Op::new(op::Nop::new());
+            // It is staged as it is polled, and finds nothing borrowed.
+            assert!(poll_once(&mut nop).is_pending());
+            drop(runtime::spawn(async move {
+                nop.await.unwrap();
+                told.set(true);
+            }));
+        });
+        let mut receive = Op::on(&ours, op::RecvExact::new(buf));
+        assert!(poll_now(&mut receive).await.is_pending());
+        submitted().await;
+        if has_completed {
+            let sent = Op::on(&theirs, op::SendAll::new(vec![7; 8])).await;
+            sent.0.unwrap();
+            submitted().await;
+        }
+        drop(receive);
+        assert!(!done.get());
+        submitted().await;
+        submitted().await;
+        assert_eq!(metrics().panics, 0);
+        until(|| done.get()).await;
+    }
 }
 
 async fn c9_no_completion_of_ten_thousand_is_lost(_: Ring) {

@@ -19,6 +19,7 @@ spec! {
     h1_without_a_single_buffer_receives_take_memory_of_their_own on kernel, plain, tiny, poll, incremental;
     h1_a_receive_that_finds_no_buffer_does_not_spin on kernel, plain, tiny, poll, incremental;
     h1_a_multishot_receive_goes_on_without_buffers on kernel, plain, tiny, poll, incremental;
+    h1_of_streams_that_run_dry_more_is_published on kernel, plain, poll, incremental;
     async h1_a_stream_that_nobody_reads_pauses on kernel, plain, tiny, poll, incremental;
     async h1_chunks_that_nobody_takes_are_few on kernel, plain;
     async h2_a_chunk_is_held_across_awaits_and_dropped_by_another_task on kernel, plain, tiny, poll, incremental;
@@ -162,6 +163,39 @@ fn h1_a_multishot_receive_goes_on_without_buffers(ring: Ring) {
             assert_eq!(stream.next().await.unwrap().unwrap()[..], [n; 64]);
         }
         assert!(metrics().chunks <= 32);
+    });
+}
+
+fn h1_of_streams_that_run_dry_more_is_published(ring: Ring) {
+    let runtime = ring.builder().chunk_size(64).build().unwrap();
+    runtime.block_on(async {
+        let pairs: Vec<_> = (0..2).map(|_| pair()).collect();
+        let mut streams: Vec<_> = pairs.iter().map(|(ours, _)| ours.chunks()).collect();
+        let mut dry = Vec::new();
+        for round in 0..16u8 {
+            for stream in &mut streams {
+                assert!(poll_now(&mut Box::pin(stream.next())).await.is_pending());
+            }
+            submitted().await;
+            // More than is published at first, for both of them at once.
+            let mut sends: Vec<_> = (pairs.iter())
+                .map(|(_, theirs)| theirs.write_all(vec![round; 40 * 64]))
+                .collect();
+            for send in &mut sends {
+                let _ = poll_now(send).await;
+            }
+            for stream in &mut streams {
+                let mut left = 40 * 64;
+                while left > 0 {
+                    let chunk = stream.next().await.unwrap().unwrap();
+                    assert!(chunk.iter().all(|byte| *byte == round));
+                    left -= chunk.len();
+                }
+            }
+            dry.push(metrics().chunks_dry);
+        }
+        // Not again and again.
+        assert!((1..8).contains(&dry[15]), "{dry:?}");
     });
 }
 
@@ -360,6 +394,8 @@ async fn a_dropped_receive_leaves_its_bytes_to_the_next_of_either_kind(_: Ring) 
             submitted().await;
         }
         drop(dropped);
+        // It runs on.
+        assert_eq!((metrics().cancels, metrics().in_flight), (0, 1));
         send(&theirs, [n; 8]).await;
         if n % 4 < 2 {
             assert_eq!(ours.recv().await.unwrap()[..], [n; 8]);

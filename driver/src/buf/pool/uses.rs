@@ -9,13 +9,11 @@
 
 use io_uring::cqueue;
 
-use crate::ring::Completion;
+use crate::ring::{Completion, PICKED};
 
 /// The most bytes of a buffer, and the most buffers: so a place has 28 bits.
 pub(super) const BYTES: usize = 1 << 16;
 pub(super) const BUFFERS: usize = 1 << 12;
-/// `IORING_CQE_F_BUFFER`.
-const NAMES_BUFFER: u32 = 1;
 /// What of a completion's flags still tells something when its buffer is known.
 const FLAGS: u32 = 0xf;
 
@@ -85,7 +83,7 @@ pub(super) fn pick(
         .filter(|used| used.filled as usize + len.unwrap_or(0) <= size);
     let Some(used) = used else {
         // There is no such buffer, or not so much of it: who asks for the chunk is told.
-        completion.flags &= !NAMES_BUFFER;
+        completion.flags &= !PICKED;
         return None;
     };
     let leaves = cqueue::buffer_more(completion.flags);
@@ -109,7 +107,7 @@ mod tests {
         Completion {
             user_data: 7,
             result,
-            flags: u32::from(index) << 16 | NAMES_BUFFER | flags,
+            flags: u32::from(index) << 16 | PICKED | flags,
         }
     }
 
