@@ -16,9 +16,8 @@ use runtime::{Fd, Op, SerialGroup, op};
 spec! {
     alone async a_nop_and_a_sleep_allocate_nothing;
     alone async a_read_and_a_write_allocate_nothing;
-    // In user space a worker of the pool has it, which takes memory.
-    alone async a_read_and_a_write_of_a_file_allocate_nothing on kernel, plain, tiny;
-    alone async an_arenas_buffers_and_many_blocks_allocate_nothing on kernel, plain, tiny;
+    alone async a_read_and_a_write_of_a_file_allocate_nothing;
+    alone async an_arenas_buffers_and_many_blocks_allocate_nothing;
     alone async a_receive_and_a_send_allocate_nothing;
     alone async a_receive_of_a_chunk_allocates_nothing;
     alone async a_receive_with_a_deadline_allocates_nothing;
@@ -41,7 +40,21 @@ static ALLOCATOR: Counting = Counting;
 const ROUNDS: usize = 300;
 
 /// Does `round` until all is warm, then as often again, without an allocation.
-async fn allocates_nothing(mut round: impl AsyncFnMut(usize)) {
+async fn allocates_nothing(round: impl AsyncFnMut(usize)) {
+    allocates_at_most(0, round).await;
+}
+
+/// So many where workers do it in user space: one that has waited a tenth of a second for the next job, or is late for it,
+/// is another one's memory.
+fn for_workers(ring: Ring) -> u64 {
+    if ring.name == "poll" {
+        ROUNDS as u64 / 20
+    } else {
+        0
+    }
+}
+
+async fn allocates_at_most(most: u64, mut round: impl AsyncFnMut(usize)) {
     for n in 0..ROUNDS {
         round(n).await;
     }
@@ -49,7 +62,8 @@ async fn allocates_nothing(mut round: impl AsyncFnMut(usize)) {
     for n in 0..ROUNDS {
         round(n).await;
     }
-    assert_eq!(allocations() - before, 0, "allocations in {ROUNDS} rounds");
+    let count = allocations() - before;
+    assert!(count <= most, "{count} allocations in {ROUNDS} rounds");
 }
 
 async fn a_nop_and_a_sleep_allocate_nothing(_: Ring) {
@@ -87,13 +101,13 @@ fn new_file() -> std::fs::File {
     file
 }
 
-async fn an_arenas_buffers_and_many_blocks_allocate_nothing(_: Ring) {
+async fn an_arenas_buffers_and_many_blocks_allocate_nothing(ring: Ring) {
     let file = runtime::fs::File::from_std(new_file()).unwrap();
     let arena = Arena::new(4, 4096);
     let offsets = (0..).map(|n| n % 3 * 100);
     let buffers: Vec<_> = (0..3).filter_map(|_| arena.buffer()).collect();
     let mut blocks = file.read_many(offsets, buffers);
-    allocates_nothing(async |n| {
+    allocates_at_most(for_workers(ring), async |n| {
         let mut buf = arena.buffer().unwrap();
         buf.set_len(512);
         buf.fill(n as u8);
@@ -108,9 +122,9 @@ async fn an_arenas_buffers_and_many_blocks_allocate_nothing(_: Ring) {
     .await;
 }
 
-async fn a_read_and_a_write_of_a_file_allocate_nothing(_: Ring) {
+async fn a_read_and_a_write_of_a_file_allocate_nothing(ring: Ring) {
     let file = Fd::new(new_file().into());
-    allocates_nothing(async |n| {
+    allocates_at_most(for_workers(ring), async |n| {
         let (wrote, _) = Op::on(&file, op::Write::at([n as u8; 512], 0)).await;
         assert_eq!(wrote.unwrap(), 512);
         let (got, bytes) = Op::on(&file, op::Read::at([0; 512], 0)).await;

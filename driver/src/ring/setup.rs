@@ -77,8 +77,8 @@ pub struct Setup {
 ///   the kernel's ring such threads are the kernel's. Each futex that is waited for has a thread, at most 512 in a
 ///   process (`OutOfMemory` beyond), which stays for the next for a second; the first may take a moment to start, which
 ///   the submission waits for. That takes Linux 5.16.
-/// * **Allocations.** A job for a worker is one, watching a descriptor that is new to it may be one. Above the ring
-///   there are none, as ever.
+/// * **Allocations.** Watching a descriptor that is new to it may be one; opening a file takes memory for its name; a job for a
+///   worker does if none has waited for one within the last tenth of a second. Else there are none, as ever.
 /// * **Descriptors.** A driver holds an epoll set and an eventfd instead of a ring, and one more of each file that is
 ///   [registered](crate::Fd::register).
 /// * **Memory that is registered** ([`Arena`](crate::buf::Arena)) is not pinned: it does not count against

@@ -188,7 +188,8 @@ impl PollRing {
             State::Watching(fd) => self.watch.unwatch(*fd, key),
             State::Sleeping(timer) | State::Limiting(timer, _) => self.timers.disarm(*timer),
             State::AtWord(at) => self.futexes.is_idle(at),
-            State::Linked | State::Starting | State::Working(_) => {}
+            State::Working(job) => self.workers.is_over(job),
+            State::Linked | State::Starting => {}
         }
     }
 

@@ -28,6 +28,7 @@ mod futex;
 mod messages;
 mod registered;
 mod requests;
+mod runners;
 mod timers;
 pub(super) mod watch;
 mod watched;

@@ -1,4 +1,5 @@
-//! The thread pool that does what may block: files, names, whatever a caller wants a worker for.
+//! The thread pool that does what may block: files, names, whatever a caller wants a worker for. Which thread does what is in
+//! [`runners`](super::runners).
 //!
 //! A job is queued, running, and then done; or it is given up. Each step is one exchange of its state, so that exactly
 //! one side, the worker or the ring, completes the request:
@@ -16,6 +17,7 @@
 //! installed when it is first needed, and only if the program has none of its own; then such a worker stays until its
 //! call ends by itself.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::AtomicU8;
@@ -25,15 +27,26 @@ use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use super::files::{Row, Rows};
 use super::messages::{Mail, Messages, Post};
 use super::requests::Key;
+use super::runners::{Posted, Runners};
 
 const QUEUED: u8 = 0;
 const RUNNING: u8 = 1;
 const DONE: u8 = 2;
 const GIVEN_UP: u8 = 3;
+/// As many jobs are kept for the next.
+const SPARE: usize = 256;
+
+/// What a call that takes no memory works on: numbers, and addresses of the request's memory.
+pub(super) type Words = [u64; 8];
+
+enum Run {
+    Plain(fn(Words) -> i32, Words),
+    Boxed(Box<dyn FnOnce(&Job) -> i32 + Send>),
+}
 
 /// Work for another thread.
 pub(super) struct Work {
-    run: Box<dyn FnOnce(&Job) -> i32 + Send>,
+    run: Run,
     /// What to do with a result nobody waits for; only work on copies has it.
     throw_away: Option<fn(i32)>,
 }
@@ -48,7 +61,15 @@ impl Work {
     /// Work on the request's own memory: once begun it has to end by itself.
     pub(super) fn new(run: impl FnOnce() -> i32 + Send + 'static) -> Work {
         Work {
-            run: Box::new(|_| run()),
+            run: Run::Boxed(Box::new(|_| run())),
+            throw_away: None,
+        }
+    }
+
+    /// The same, for what is often done: it takes no memory.
+    pub(super) fn plain(run: fn(Words) -> i32, words: Words) -> Work {
+        Work {
+            run: Run::Plain(run, words),
             throw_away: None,
         }
     }
@@ -60,7 +81,7 @@ impl Work {
         throw_away: fn(i32),
     ) -> Work {
         Work {
-            run: Box::new(run),
+            run: Run::Boxed(Box::new(run)),
             throw_away: Some(throw_away),
         }
     }
@@ -134,30 +155,65 @@ impl Job {
 }
 
 pub(super) struct Workers {
-    mail: Arc<Mail>,
+    runners: Arc<Runners>,
     /// Given up, and perhaps still stuck.
     left: Vec<Arc<Job>>,
+    /// Done with, or soon: whoever has the last of a job's references may use it anew.
+    spare: RefCell<Vec<Arc<Job>>>,
 }
 
 impl Workers {
     pub(super) fn new(messages: &Messages) -> Workers {
         Workers {
-            mail: messages.mail().clone(),
+            runners: Runners::new(messages.mail().clone()),
             left: Vec::new(),
+            spare: RefCell::default(),
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn runners(&self) -> &Arc<Runners> {
+        &self.runners
     }
 
     pub(super) fn start(&self, key: Key, work: Work, rows: Option<&Rows>) -> Arc<Job> {
         let held = rows.map(|rows| rows.each_ref().map(|row| row.as_deref().map(Row::hold)));
-        let job = Arc::new(Job {
+        let fresh = Job {
             state: AtomicU8::new(QUEUED),
             can_be_left: work.throw_away.is_some(),
             thread: Mutex::new(None),
             files: Mutex::new(held.unwrap_or_default()),
+        };
+        let job = self.made_of_a_spare(fresh);
+        self.runners.post(Posted {
+            job: job.clone(),
+            key,
+            work,
         });
-        let (seen, mail) = (job.clone(), self.mail.clone());
-        blocking::unblock(move || carry_out(&seen, &mail, key, work)).detach();
         job
+    }
+
+    fn made_of_a_spare(&self, fresh: Job) -> Arc<Job> {
+        let mut spare = self.spare.borrow_mut();
+        let free = spare
+            .iter_mut()
+            .rposition(|job| Arc::get_mut(job).is_some());
+        let Some(mut job) = free.map(|at| spare.swap_remove(at)) else {
+            return Arc::new(fresh);
+        };
+        match Arc::get_mut(&mut job) {
+            Some(place) => *place = fresh,
+            None => job = Arc::new(fresh),
+        }
+        job
+    }
+
+    /// A request has ended that was `job`.
+    pub(super) fn is_over(&self, job: &Arc<Job>) {
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() < SPARE {
+            spare.push(job.clone());
+        }
     }
 
     /// Sees to it that the worker of a job that was given up comes back.
@@ -177,6 +233,7 @@ impl Workers {
 impl Drop for Workers {
     /// Whoever has not come back by now is called a few times more: nobody will do it later.
     fn drop(&mut self) {
+        self.runners.close();
         for _ in 0..1000 {
             if !self.interrupt_left() {
                 return;
@@ -186,19 +243,31 @@ impl Drop for Workers {
     }
 }
 
-fn carry_out(job: &Job, mail: &Mail, key: Key, work: Work) {
+/// Does a job, is `free`, and reports it. Before the report is read nobody but its ring has the job.
+pub(super) fn carry_out(mail: &Mail, posted: Posted, free: impl FnOnce()) {
+    let Posted { job, key, work } = posted;
     // SAFETY: touches no memory.
     *job.thread() = Some(unsafe { libc::gettid() });
-    if job.moves(QUEUED, RUNNING) {
-        let result = (work.run)(job);
-        job.let_go();
-        if job.moves(RUNNING, DONE) {
-            mail.post(Post::Done(key, result));
-        } else if let Some(throw_away) = work.throw_away {
-            throw_away(result);
-        }
+    if !job.moves(QUEUED, RUNNING) {
+        *job.thread() = None;
+        return free();
     }
+    let result = match work.run {
+        Run::Plain(run, words) => run(words),
+        Run::Boxed(run) => run(&job),
+    };
+    job.let_go();
+    let is_awaited = job.moves(RUNNING, DONE);
     *job.thread() = None;
+    drop(job);
+    if is_awaited {
+        free();
+        return mail.post(Post::Done(key, result));
+    }
+    if let Some(throw_away) = work.throw_away {
+        throw_away(result);
+    }
+    free();
 }
 
 extern "C" fn nothing(_signal: libc::c_int) {}

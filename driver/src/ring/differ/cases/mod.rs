@@ -5,6 +5,7 @@ mod cancels;
 mod children;
 mod fields;
 mod messages;
+mod overflow;
 mod refused;
 mod regions;
 mod rows;

@@ -6,7 +6,7 @@ use io_uring::opcode as op;
 
 use super::super::entry::Entry;
 use super::super::files::cloexec;
-use super::super::workers::{Job, Work};
+use super::super::workers::{Job, Words, Work};
 use super::{Outcome, answer, uninterrupted};
 
 /// A system call whose pointers are the request's memory.
@@ -21,12 +21,11 @@ impl Call {
         arguments[..N].copy_from_slice(&given);
         Call { number, arguments }
     }
+}
 
-    fn call(&self) -> i32 {
-        let [a, b, c, d, e, f] = self.arguments;
-        // SAFETY: what the arguments point at is the request's until it completes, which is after this.
-        uninterrupted(|| unsafe { libc::syscall(self.number, a, b, c, d, e, f) })
-    }
+fn run([number, a, b, c, d, e, f, _]: Words) -> i32 {
+    // SAFETY: what the arguments point at is the request's until it completes, which is after this.
+    uninterrupted(|| unsafe { libc::syscall(number.cast_signed(), a, b, c, d, e, f) })
 }
 
 /// A number as a register has it.
@@ -61,7 +60,9 @@ pub(super) fn carry(entry: &Entry) -> Outcome {
         op::SetXattr::CODE => Call::new(libc::SYS_setxattr, [e.addr3, e.addr, e.off, len, flags]),
         _ => return Outcome::Done(-libc::EINVAL),
     };
-    Outcome::Work(Work::new(move || call.call()))
+    let [a, b, c, d, e, f] = call.arguments;
+    let words = [call.number.cast_unsigned(), a, b, c, d, e, f, 0];
+    Outcome::Work(Work::plain(run, words))
 }
 
 pub(super) const FSYNC_DATASYNC: u32 = 1;

@@ -15,7 +15,7 @@ use super::super::entry::Entry;
 use super::super::files::Row;
 use super::super::registered::Regions;
 use super::super::watch::poll_now;
-use super::super::workers::Work;
+use super::super::workers::{Words, Work};
 use super::{IN, OUT, Outcome, answer, uninterrupted};
 
 /// "At the descriptor's own position".
@@ -57,9 +57,6 @@ struct Memory {
     count: usize,
 }
 
-// SAFETY: it stands for the entry's memory, which is the request's, wherever that is worked on.
-unsafe impl Send for Memory {}
-
 impl Memory {
     fn of(entry: &Entry) -> Memory {
         let one = libc::iovec {
@@ -79,6 +76,28 @@ impl Memory {
                 count: 1,
             }
         }
+    }
+
+    /// As a worker is handed it, with what else there is to a read or write.
+    fn words(&self, fd: RawFd, events: u32, offset: u64, flags: i32) -> Words {
+        let (base, len) = (self.one.iov_base as u64, self.one.iov_len as u64);
+        let (vectors, count) = (self.vectors as u64, self.count as u64);
+        let flags = flags.cast_unsigned().into();
+        let fd = fd.cast_unsigned().into();
+        [base, len, vectors, count, fd, events.into(), offset, flags]
+    }
+
+    fn of_words([base, len, vectors, count, rest @ ..]: Words) -> (Memory, [u64; 4]) {
+        let one = libc::iovec {
+            iov_base: base as *mut _,
+            iov_len: len as usize,
+        };
+        let memory = Memory {
+            one,
+            vectors: vectors as *const _,
+            count: count as usize,
+        };
+        (memory, rest)
     }
 
     fn vectors(&self) -> *const libc::iovec {
@@ -172,15 +191,20 @@ fn carry_on(kind: Kind, entry: &Entry, events: u32) -> Outcome {
     let memory = Memory::of(entry);
     let (fd, offset, flags) = (entry.fd, entry.off, entry.op_flags.cast_signed());
     match kind {
-        Kind::File => Outcome::Work(Work::new(move || {
-            // The whole of it moves to the worker.
-            let memory = memory;
-            vectored(fd, events, memory.vectors(), memory.count, offset, flags)
-        })),
+        Kind::File => Outcome::Work(Work::plain(
+            of_file,
+            memory.words(fd, events, offset, flags),
+        )),
         Kind::Socket if !matches!(offset, 0 | OWN) => Outcome::Done(-libc::ESPIPE),
         Kind::Socket => wait_if_empty(fd, events, flags, socket(fd, events, &memory)),
         Kind::Other => other(fd, events, &memory, flags),
     }
+}
+
+fn of_file(words: Words) -> i32 {
+    let (memory, [fd, events, offset, flags]) = Memory::of_words(words);
+    let (fd, events, flags) = (fd as RawFd, events as u32, flags as i32);
+    vectored(fd, events, memory.vectors(), memory.count, offset, flags)
 }
 
 /// `EAGAIN` means to wait, unless it was asked for.
