@@ -157,11 +157,21 @@ fn among_others(ranking: &Ranking<'_>) -> String {
     if !behind.is_empty() {
         format!("**behind** {}", behind.join(", "))
     } else if !level.is_empty() {
-        format!("level with {}", level.join(", "))
+        format!("level with {}", shortened(&level))
     } else if !ahead.is_empty() {
         "ahead of others".to_owned()
     } else {
         "to be ahead of others".to_owned()
+    }
+}
+
+/// The first of them, who are the closest; the table beneath names all.
+fn shortened(names: &[&str]) -> String {
+    match names {
+        [first, second, others @ ..] if others.len() > 1 => {
+            format!("{first}, {second} and {} others", others.len())
+        }
+        few => few.join(", "),
     }
 }
 
@@ -289,5 +299,17 @@ impl Results {
             }
         }
         versions
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_names_are_left_out_than_it_takes_words_to_say_so() {
+        assert_eq!(shortened(&["a"]), "a");
+        assert_eq!(shortened(&["a", "b", "c"]), "a, b, c");
+        assert_eq!(shortened(&["a", "b", "c", "d"]), "a, b and 2 others");
     }
 }
