@@ -31,6 +31,8 @@ use crate::slots::Key;
 /// Links the operations of a tuple, two to eight of them: each starts when the one before it has succeeded.
 ///
 /// If one fails or falls short, those after it resolve as cancelled ([`is_cancelled`](crate::is_cancelled)) and do nothing.
+/// To the kernel these are no failures: of what is done with names (unlink, rename, make directory, link, status, attributes;
+/// but opening), and to files as a whole (sync, allocate, truncate). Whoever renames only what was synced awaits the sync.
 /// The result is a tuple of all results.
 ///
 /// A member's deadline counts from the member's own start.

@@ -19,7 +19,11 @@
 //!   what a pipe takes at once.
 //! * `MSG_WAITALL` joins packets of a `SOCK_SEQPACKET` socket, too, and breaks the chain behind one that was cut. By a header
 //!   (`SENDMSG`, `RECVMSG`) it moves all as well; control data goes with the first bytes.
-//! * Each wrong member of a chain is told its own error.
+//! * Each wrong member of a chain is told its own error. A name that is none (empty, too long) makes a member wrong.
+//! * What fails at names (but for opening them), and what is done to files as a whole (`FSYNC`, `FALLOCATE` ...), breaks no
+//!   chain; nor does the shutdown of a socket that is not connected.
+//! * A read of no bytes from a socket is done at once, a receive of none is not.
+//! * A tee of what is no pipe is refused, and does not wait for it.
 //! * A futex wait that is cancelled, or whose deadline passes, does not break its chain.
 //! * A cancel by descriptor finds what is done at the file, also through a copy; before Linux 6.10, where `kcmp(2)` is
 //!   refused, too, by the number only.

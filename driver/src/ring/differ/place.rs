@@ -1,15 +1,19 @@
 //! Places: what descriptors a strand has, and what may be done with them.
 
+use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use proptest::prelude::*;
+use rustix::fs::DirEntry;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tempfile::TempDir;
 
 use super::members::plain::{NOP, anywhere};
-use super::members::{What, cancels, picks, reads, rows, times, waits, words, writes};
+use super::members::{
+    What, cancels, mail, messages, names, picks, reads, rows, times, waits, words, writes,
+};
 
 /// The descriptors of a strand: an end to read from, an end to write to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +24,8 @@ pub(super) enum Place {
     Stream,
     /// Packets with boundaries.
     Packets,
+    /// Packets without a connection.
+    Datagrams,
     File,
     /// The end to read from accepts what a client, outside the ring, connects.
     Listener,
@@ -29,6 +35,9 @@ pub(super) enum Place {
     Counter,
     /// A word of memory.
     Word,
+    Directory,
+    /// Another ring.
+    Mail,
     /// The rows of the ring's table of files; alone in its program.
     Table,
 }
@@ -46,6 +55,10 @@ pub(super) fn pipe() -> (OwnedFd, OwnedFd) {
     (reader.into(), writer.into())
 }
 
+fn pair(kind: SocketType) -> (OwnedFd, OwnedFd) {
+    socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).unwrap()
+}
+
 fn fill(writer: &OwnedFd) {
     let flags = rustix::fs::fcntl_getfl(writer).unwrap();
     rustix::fs::fcntl_setfl(writer, flags | rustix::fs::OFlags::NONBLOCK).unwrap();
@@ -57,7 +70,12 @@ impl Place {
     pub(super) fn ends(self) -> Ends {
         let mut address = None;
         let (reader, writer) = match self {
-            Place::Pipe | Place::Clock | Place::Counter | Place::Word | Place::Table => pipe(),
+            Place::Pipe
+            | Place::Clock
+            | Place::Counter
+            | Place::Word
+            | Place::Table
+            | Place::Mail => pipe(),
             Place::FullPipe => {
                 let (reader, writer) = pipe();
                 fill(&writer);
@@ -67,9 +85,13 @@ impl Place {
                 let (one, other) = UnixStream::pair().unwrap();
                 (one.into(), other.into())
             }
-            Place::Packets => {
-                let (family, kind) = (AddressFamily::UNIX, SocketType::SEQPACKET);
-                socketpair(family, kind, SocketFlags::CLOEXEC, None).unwrap()
+            Place::Packets => pair(SocketType::SEQPACKET),
+            Place::Datagrams => pair(SocketType::DGRAM),
+            Place::Directory => {
+                let dir = tempfile::tempdir().unwrap();
+                let fd = File::open(dir.path()).unwrap();
+                address = Some(dir);
+                (fd.into(), pipe().1)
             }
             Place::File => {
                 let mut file = tempfile::tempfile().unwrap();
@@ -92,7 +114,7 @@ impl Place {
     }
 
     pub(super) fn is_socket(self) -> bool {
-        matches!(self, Place::Stream | Place::Packets)
+        matches!(self, Place::Stream | Place::Packets | Place::Datagrams)
     }
 
     /// Whether the end to write to may be closed.
@@ -109,19 +131,24 @@ impl Place {
             }
             Place::Word => prop_oneof![1 => anywhere(), 4 => words::words()].boxed(),
             Place::Table => prop_oneof![1 => anywhere(), 5 => rows::rows()].boxed(),
-            Place::File => prop_oneof![2 => anywhere(), 2 => reads, 2 => writes].boxed(),
+            Place::File => {
+                let changes = writes::changes();
+                prop_oneof![2 => anywhere(), 2 => reads, 2 => writes, 1 => changes].boxed()
+            }
+            Place::Directory => prop_oneof![1 => anywhere(), 4 => names::names()].boxed(),
+            Place::Mail => prop_oneof![1 => anywhere(), 2 => mail::mail()].boxed(),
             Place::Listener => {
                 prop_oneof![3 => anywhere(), 4 => waits::accepts(), 1 => polls].boxed()
             }
             Place::FullPipe => prop_oneof![2 => anywhere(), 3 => reads, 3 => writes].boxed(),
-            Place::Pipe | Place::Stream | Place::Packets => {
+            Place::Pipe | Place::Stream | Place::Packets | Place::Datagrams => {
                 let picks = match self.is_socket() {
-                    true => picks::picks().boxed(),
+                    true => prop_oneof![picks::picks(), messages::messages()].boxed(),
                     false => Just(NOP).boxed(),
                 };
                 let (ends, splices) = (writes::ends(), reads::splices());
                 prop_oneof![
-                    6 => anywhere(), 6 => reads, 6 => writes, 4 => picks, 2 => polls, 1 => ends,
+                    6 => anywhere(), 6 => reads, 6 => writes, 6 => picks, 2 => polls, 1 => ends,
                     1 => splices
                 ]
                 .boxed()
@@ -139,6 +166,16 @@ impl Place {
                 bytes
             }
             Place::Listener => Vec::new(),
+            Place::Directory => {
+                let entries = rustix::fs::Dir::read_from(reader).unwrap();
+                let entry = |entry: rustix::io::Result<DirEntry>| {
+                    let entry = entry.unwrap();
+                    format!("{:?} {:?};", entry.file_name(), entry.file_type())
+                };
+                let mut entries: Vec<String> = entries.map(entry).collect();
+                entries.sort_unstable();
+                entries.concat().into_bytes()
+            }
             _ => remaining(reader.as_raw_fd()),
         }
     }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use io_uring::{cqueue, opcode, squeue, types};
 
+use super::members::times::Clock;
 use super::members::waits::Await;
 use super::members::writes::Write;
 use super::members::{At, What};
@@ -50,7 +51,7 @@ pub(super) struct Run<'a> {
 pub(super) struct Outcome {
     pub(super) answers: BTreeMap<u64, Vec<(i32, bool)>>,
     pub(super) early: Vec<u64>,
-    pub(super) remains: Vec<Vec<Vec<u8>>>,
+    pub(super) remains: Vec<Vec<String>>,
     pub(super) picked: BTreeMap<u64, Vec<u16>>,
 }
 
@@ -147,7 +148,10 @@ impl Run<'_> {
         let Some(soon) = member.limit else {
             return vec![entry.flags(link | skips)];
         };
-        let limit = world.limit(soon).user_data(number | LIMIT).flags(link);
+        let limit = world
+            .limit(soon, Clock::of(number))
+            .user_data(number | LIMIT)
+            .flags(link);
         vec![entry.flags(bond | skips), limit]
     }
 
@@ -165,7 +169,7 @@ impl Run<'_> {
         let (mut result, last) = (completion.result, !completion.more());
         if let Some(&(strand, what)) = self.members.get(&number) {
             result = what.kind().hear(&mut self.worlds[strand], result);
-            let target = self.targets.get(&number).filter(|_| result >= 0);
+            let target = self.targets.get(&number).filter(|_| what.found(result));
             self.ending.extend(target);
             let picked = cqueue::buffer_select(completion.flags);
             self.picked.entry(number).or_default().extend(picked);
@@ -213,7 +217,7 @@ impl Run<'_> {
         early.sort_unstable();
         Outcome {
             early,
-            remains: self.worlds.iter().map(World::remains).collect(),
+            remains: self.worlds.iter_mut().map(World::remains).collect(),
             answers: self.answers,
             picked: self.picked,
         }

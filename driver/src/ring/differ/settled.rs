@@ -4,9 +4,11 @@
 
 use super::members::What;
 use super::members::cancels::Cancel;
+use super::members::messages::Message;
 use super::members::plain::NOP;
 use super::members::reads::{How, Read};
 use super::members::times::Time;
+use super::members::waits::Await;
 use super::members::words::Word;
 use super::members::writes::Write;
 use super::place::Place;
@@ -89,9 +91,14 @@ impl Chain {
             What::Time(Time::Count(count)) if !counter => What::Time(Time::Repeat(1 + count % 3)),
             What::Time(Time::Repeat(count)) if counter && at == 0 => What::Time(Time::Count(count)),
             What::Time(Time::Repeat(_)) if counter => NOP,
-            What::Time(Time::Once { soon, success }) => What::Time(Time::Once {
+            What::Time(Time::Once {
+                soon,
+                success,
+                clock,
+            }) => What::Time(Time::Once {
                 soon: soon && !counter,
                 success,
+                clock,
             }),
             What::Cancel(Cancel::Update { back, soon, limit }) => What::Cancel(Cancel::Update {
                 back,
@@ -104,9 +111,15 @@ impl Chain {
 
     /// What the two rings do in ways of their own (see the head of `differ`).
     fn agrees(&self, member: &mut Member) {
+        let quick = member.what.kind().is_quick();
         member.what = match member.what {
+            // The number may be that of what another strand accepts.
+            What::Await(Await::PollRoom) if self.closes => NOP,
+            // In the kernel a close has happened when its system call ends: within it a file may still be open.
+            What::Message(Message::Receive { len, .. }) if self.closes && quick => {
+                What::Message(Message::Receive { len, flags: 0 })
+            }
             What::Read(Read { how, len }) => match how {
-                // In the kernel a close has happened when its system call ends: within it a file may still be open.
                 How::Try if self.closes => read(len),
                 // From a socket it waits, told not to or not.
                 How::Splice if self.closes || self.place != Place::Pipe => NOP,

@@ -4,24 +4,31 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::Ordering::Release;
 use std::sync::atomic::{AtomicU16, AtomicU32};
+use std::time::{Duration, Instant};
 
 use io_uring::{opcode, squeue, types};
 use tempfile::TempDir;
 
+use super::PATIENCE;
 use super::members::At;
 use super::members::rows::ROWS;
+use super::members::times::Clock;
 use super::place::{Ends, Place, pipe};
+use super::progress::SHORTLY;
 use crate::ring::poll::watch::poll_now;
-use crate::ring::{INCREMENTAL, Ring};
+use crate::ring::{Completion, INCREMENTAL, Ring, Setup, Wait};
 
 const ROOM: usize = 8192;
-const NEVER: u64 = 3600;
+const NEVER: Duration = Duration::from_secs(3600);
+const SOON: Duration = Duration::from_millis(1);
 
 /// Memory an entry points at; boxed, so that it stays where it is.
 struct Memory {
     bytes: [u8; ROOM],
     vectors: [libc::iovec; 2],
+    header: libc::msghdr,
     time: types::Timespec,
+    status: libc::statx,
 }
 
 /// Buffers to pick, and their ring.
@@ -51,6 +58,9 @@ pub(super) struct World {
     pub(super) owed: i32,
     /// Of the reader and the writer, once something names them by their rows.
     rows: [Option<u32>; 2],
+    peer: Option<(Ring, OwnedFd)>,
+    /// Messages that were sent to the peer.
+    pub(super) mailed: usize,
 }
 
 impl World {
@@ -89,6 +99,8 @@ impl World {
             word: Box::default(),
             owed: 0,
             rows: [None; 2],
+            peer: (place == Place::Mail).then(|| another(ring)),
+            mailed: 0,
         };
         world.provide(3);
         world
@@ -120,7 +132,11 @@ impl World {
     /// Where an entry reads or writes.
     pub(super) fn offset(&self, at: At<'_>) -> u64 {
         match self.place {
-            Place::File => at.number % 40,
+            Place::File => match at.number % 40 {
+                // Beyond the end.
+                39 => 1000,
+                offset => offset,
+            },
             _ => u64::MAX,
         }
     }
@@ -144,7 +160,7 @@ impl World {
     }
 
     pub(super) fn connect(&mut self) {
-        if let Some(dir) = &self.address {
+        if let (Place::Listener, Some(dir)) = (self.place, &self.address) {
             self.clients
                 .push(UnixStream::connect(dir.path().join("l")).unwrap());
         }
@@ -179,14 +195,16 @@ impl World {
     }
 
     /// What the memory of all entries holds, and what is left in the descriptors.
-    pub(super) fn remains(&self) -> Vec<Vec<u8>> {
+    pub(super) fn remains(&mut self) -> Vec<String> {
+        let mail = self.mail();
         let picked = self.buffers.bytes.iter().map(|bytes| bytes.to_vec());
         let memory = self.memory.iter().map(|memory| memory.bytes.to_vec());
         let mut all: Vec<Vec<u8>> = memory.chain(picked).collect();
         let mut left = self.place.remains(&self.reader, remaining);
         left.extend(remaining(self.beside.0.as_raw_fd()));
+        left.extend(mail);
         all.push(left);
-        all
+        all.iter().map(|bytes| told(bytes)).collect()
     }
 
     fn memory(&mut self, fill: u8) -> &mut Memory {
@@ -196,7 +214,11 @@ impl World {
                 iov_base: std::ptr::null_mut(),
                 iov_len: 0,
             }; 2],
+            // SAFETY: all zeros are a header that says nothing.
+            header: unsafe { std::mem::zeroed() },
             time: types::Timespec::new(),
+            // SAFETY: all zeros are a status that says nothing.
+            status: unsafe { std::mem::zeroed() },
         }));
         self.memory.last_mut().unwrap()
     }
@@ -231,17 +253,75 @@ impl World {
     }
 
     pub(super) fn time(&mut self, soon: bool) -> *const types::Timespec {
+        self.time_by(soon, Clock::FromNow)
+    }
+
+    pub(super) fn time_by(&mut self, soon: bool, clock: Clock) -> *const types::Timespec {
         let memory = self.memory(0);
-        memory.time = match soon {
-            true => types::Timespec::new().nsec(1_000_000),
-            false => types::Timespec::new().sec(NEVER),
-        };
+        memory.time = types::Timespec::from(clock.shows(if soon { SOON } else { NEVER }));
         &raw const memory.time
     }
 
-    pub(super) fn limit(&mut self, soon: bool) -> squeue::Entry {
-        opcode::LinkTimeout::new(self.time(soon)).build()
+    pub(super) fn limit(&mut self, soon: bool, clock: Clock) -> squeue::Entry {
+        let limit = opcode::LinkTimeout::new(self.time_by(soon, clock));
+        limit.flags(clock.flags()).build()
     }
+
+    /// A header for so many bytes, in two parts.
+    pub(super) fn header(&mut self, fill: u8, len: u16) -> *mut libc::msghdr {
+        let vectors = self.vectors(fill, len);
+        let memory = self.memory.last_mut().unwrap();
+        memory.header.msg_iov = vectors.cast_mut();
+        memory.header.msg_iovlen = 2;
+        &raw mut memory.header
+    }
+
+    /// Room for what is known of a file.
+    pub(super) fn status(&mut self) -> *mut libc::statx {
+        &raw mut self.memory(0).status
+    }
+
+    /// The other ring, to which messages are sent.
+    pub(super) fn peer(&self) -> types::Fd {
+        let peer = self.peer.as_ref();
+        types::Fd(peer.map_or(-1, |(_, known_as)| known_as.as_raw_fd()))
+    }
+
+    /// What has been sent there.
+    fn mail(&mut self) -> Vec<u8> {
+        let mut batch = Vec::new();
+        let (began, sent) = (Instant::now(), self.mailed);
+        while let Some((peer, _)) = &mut self.peer
+            && batch.len() < sent
+            && began.elapsed() < PATIENCE
+        {
+            peer.enter(Wait::AtMost(Some(SHORTLY))).unwrap();
+            peer.reap(&mut batch);
+        }
+        // Nobody says in which order they come.
+        batch.sort_by_key(|completion| completion.user_data);
+        let told = |c: &Completion| format!("{} {} {};", c.user_data, c.result, c.flags);
+        batch.iter().map(told).collect::<String>().into_bytes()
+    }
+}
+
+/// Bytes and how many there are of each in a row, to be read by those who look for a difference.
+fn told(bytes: &[u8]) -> String {
+    let runs = bytes.chunk_by(|one, other| one == other);
+    runs.map(|run| format!("{:02x}*{} ", run[0], run.len()))
+        .collect()
+}
+
+/// A ring of the same kind, and what it is known as.
+fn another(ring: &Ring) -> (Ring, OwnedFd) {
+    let setup = Setup {
+        driver: ring.kind(),
+        ..Setup::default()
+    };
+    let (mut ring, _) = Ring::new(&setup).unwrap();
+    let fd = ring.as_fd().unwrap().try_clone_to_owned().unwrap();
+    ring.known_as(fd.as_raw_fd());
+    (ring, fd)
 }
 
 /// What is there to be read.

@@ -5,7 +5,7 @@ use std::os::fd::RawFd;
 use io_uring::opcode;
 
 use super::PollRing;
-use super::carry;
+use super::carry::{self, is_open};
 use super::entry::Entry;
 use super::requests::{Key, State};
 use super::workers::GivenUp;
@@ -57,11 +57,6 @@ fn asked_by_kcmp(one: RawFd, other: RawFd) -> Option<bool> {
         libc::syscall(libc::SYS_kcmp, own, own, KCMP_FILE, one, other)
     };
     (order >= 0).then_some(order == 0)
-}
-
-fn is_open(fd: i32) -> bool {
-    // SAFETY: touches no memory.
-    unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
 }
 
 /// A bit for those kinds of requests that the kernel looks for together, and ends together: all of a kind are one to it.

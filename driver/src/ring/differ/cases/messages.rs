@@ -93,6 +93,21 @@ fn a_receive_by_header_of_all_that_ends_early_breaks_its_chain() {
     });
 }
 
+#[test]
+fn the_rest_of_a_message_goes_into_all_that_is_left() {
+    on_both(|tried| {
+        let (one, other) = packets();
+        let (mut first, mut second) = ([0; 2], [0; 4]);
+        let mut header = Header::of(&mut [&mut first, &mut second]);
+        rustix::net::send(&one, b"a", SendFlags::empty()).unwrap();
+        rustix::net::send(&one, b"bcdef", SendFlags::empty()).unwrap();
+        tried.stage(1, header.receive(Fd(other.as_raw_fd())));
+        tried.until(1);
+        assert_eq!(tried.take(), [(1, 6)]);
+        assert_eq!((&first, &second), (b"ab", b"cdef"));
+    });
+}
+
 fn receives_what_is_cut(tried: &mut Tried, by_header: bool) {
     let (one, other) = packets();
     let mut room = [0; 4];

@@ -2,6 +2,7 @@
 
 mod buffers;
 mod cancels;
+mod chains;
 mod children;
 mod fields;
 mod messages;

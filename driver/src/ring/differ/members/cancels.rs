@@ -11,8 +11,12 @@ use crate::ring::differ::world::World;
 pub(in crate::ring::differ) enum Cancel {
     /// Of the entry so many before, in this strand.
     Back(u8),
+    /// Of all with the number of the entry so many before.
+    Each(u8),
     /// Of all that is done at the reader.
     Reader,
+    /// Of one thing that is.
+    OneOfReader,
     Nobody,
     /// Ends the timeout so many before.
     Remove(u8),
@@ -27,7 +31,9 @@ pub(in crate::ring::differ) enum Cancel {
 pub(super) fn cancels() -> impl Strategy<Value = What> {
     let cancels = prop_oneof![
         3 => (1..6u8).prop_map(Cancel::Back),
+        1 => (1..6u8).prop_map(Cancel::Each),
         1 => Just(Cancel::Reader),
+        1 => Just(Cancel::OneOfReader),
         1 => Just(Cancel::Nobody),
     ];
     cancels.prop_map(What::Cancel)
@@ -46,9 +52,9 @@ pub(in crate::ring::differ) fn changes() -> impl Strategy<Value = What> {
 impl Cancel {
     pub(super) fn target(self) -> Option<u8> {
         match self {
-            Cancel::Back(back) | Cancel::Remove(back) => Some(back),
+            Cancel::Back(back) | Cancel::Each(back) | Cancel::Remove(back) => Some(back),
             Cancel::Update { back, soon, .. } => soon.then_some(back),
-            Cancel::Reader | Cancel::Nobody => None,
+            Cancel::Reader | Cancel::OneOfReader | Cancel::Nobody => None,
         }
     }
 }
@@ -57,6 +63,14 @@ impl Kind for Cancel {
     fn entry(&self, world: &mut World, at: At<'_>) -> squeue::Entry {
         match *self {
             Cancel::Back(back) => opcode::AsyncCancel::new(at.target(back)).build(),
+            Cancel::Each(back) => {
+                let each = types::CancelBuilder::user_data(at.target(back)).all();
+                opcode::AsyncCancel2::new(each).build()
+            }
+            Cancel::OneOfReader => {
+                let one = types::CancelBuilder::fd(world.reader());
+                opcode::AsyncCancel2::new(one).build()
+            }
             Cancel::Reader => {
                 let all = types::CancelBuilder::fd(world.reader()).all();
                 opcode::AsyncCancel2::new(all).build()

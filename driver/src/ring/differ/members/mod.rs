@@ -2,6 +2,9 @@
 //! [`What`].
 
 pub(super) mod cancels;
+pub(super) mod mail;
+pub(super) mod messages;
+pub(super) mod names;
 pub(super) mod picks;
 pub(super) mod plain;
 pub(super) mod reads;
@@ -14,6 +17,9 @@ pub(super) mod writes;
 use io_uring::squeue;
 
 use self::cancels::Cancel;
+use self::mail::Mail;
+use self::messages::Message;
+use self::names::Name;
 use self::picks::Pick;
 use self::plain::Plain;
 use self::reads::Read;
@@ -37,6 +43,9 @@ pub(super) enum What {
     Cancel(Cancel),
     Word(Word),
     Row(Row),
+    Message(Message),
+    Name(Name),
+    Mail(Mail),
 }
 
 /// What has to be known of a member, whatever it is.
@@ -96,6 +105,9 @@ impl What {
             What::Cancel(kind) => kind,
             What::Word(kind) => kind,
             What::Row(kind) => kind,
+            What::Message(kind) => kind,
+            What::Name(kind) => kind,
+            What::Mail(kind) => kind,
         }
     }
 
@@ -112,8 +124,20 @@ impl What {
         }
     }
 
+    /// Whether it answers that its target ends.
+    pub(super) fn found(self, result: i32) -> bool {
+        // Of all those with a number it tells how many.
+        let many = matches!(self, What::Cancel(Cancel::Each(_)));
+        result > 0 || result == 0 && !many
+    }
+
+    /// Nothing of its chain begins.
     pub(super) fn is_wrong(self) -> bool {
-        matches!(self, What::Plain(Plain::NoOpcode | Plain::BadFlags))
+        match self {
+            What::Plain(plain) => matches!(plain, Plain::NoOpcode | Plain::BadFlags),
+            What::Name(name) => name.is_wrong(),
+            _ => false,
+        }
     }
 }
 

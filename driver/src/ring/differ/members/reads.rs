@@ -16,6 +16,8 @@ pub(in crate::ring::differ) enum How {
     Try,
     /// All of it (`MSG_WAITALL`), where that exists.
     All,
+    /// Looks at it, and leaves it (`MSG_PEEK`), where that exists.
+    Peek,
     /// Into another pipe, without waiting.
     Splice,
 }
@@ -27,11 +29,11 @@ pub(in crate::ring::differ) struct Read {
 }
 
 fn len() -> impl Strategy<Value = u16> {
-    prop_oneof![4 => 1..40u16, 1 => Just(8192u16)]
+    prop_oneof![8 => 0..40u16, 2 => Just(8192u16)]
 }
 
 pub(in crate::ring::differ) fn reads() -> impl Strategy<Value = What> {
-    let how = prop::sample::select(&[How::Plain, How::Parts, How::Try, How::All][..]);
+    let how = prop::sample::select(&[How::Plain, How::Parts, How::Try, How::All, How::Peek][..]);
     (how, len()).prop_map(|(how, len)| What::Read(Read { how, len }))
 }
 
@@ -48,6 +50,9 @@ impl Kind for Read {
             How::All if socket => opcode::Recv::new(reader, world.room(0), len)
                 .flags(libc::MSG_WAITALL)
                 .build(),
+            How::Peek if socket => opcode::Recv::new(reader, world.room(0), len)
+                .flags(libc::MSG_PEEK)
+                .build(),
             How::Try if socket => opcode::Recv::new(reader, world.room(0), len)
                 .flags(libc::MSG_DONTWAIT)
                 .build(),
@@ -55,7 +60,7 @@ impl Kind for Read {
                 let read = opcode::Read::new(reader, world.room(0), len);
                 read.offset(offset).rw_flags(libc::RWF_NOWAIT).build()
             }
-            How::Plain | How::All | How::Try => {
+            How::Plain | How::All | How::Try | How::Peek => {
                 let read = opcode::Read::new(reader, world.room(0), len);
                 read.offset(offset).build()
             }
@@ -75,8 +80,9 @@ impl Kind for Read {
     }
 
     fn fails(&self, place: Place, result: i32) -> bool {
-        let short = result < i32::from(self.len);
-        result < 0 || short && !(self.how == How::Try && place.is_socket())
+        // Of a socket a receive may bring less.
+        let receives = place.is_socket() && matches!(self.how, How::Try | How::Peek);
+        result < 0 || !receives && result < i32::from(self.len)
     }
 
     fn is_quick(&self) -> bool {

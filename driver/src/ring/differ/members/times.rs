@@ -1,8 +1,11 @@
 //! Timeouts.
 
+use std::time::Duration;
+
 use io_uring::types::TimeoutFlags;
 use io_uring::{opcode, squeue};
 use proptest::prelude::*;
+use rustix::time::ClockId;
 
 use super::{At, Kind, What};
 use crate::ring::differ::place::Place;
@@ -11,22 +14,84 @@ use crate::ring::differ::world::World;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::ring::differ) enum Time {
     /// Passes at once, or never.
-    Once { soon: bool, success: bool },
+    Once {
+        soon: bool,
+        success: bool,
+        clock: Clock,
+    },
     /// Ends when so many others have completed.
     Count(u8),
     /// Passes so often.
     Repeat(u8),
 }
 
+/// Which clock a time is of, and whether it is one of it or from now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::ring::differ) enum Clock {
+    FromNow,
+    BootFromNow,
+    Monotonic,
+    Boot,
+    Real,
+}
+
+const CLOCKS: [Clock; 5] = [
+    Clock::FromNow,
+    Clock::BootFromNow,
+    Clock::Monotonic,
+    Clock::Boot,
+    Clock::Real,
+];
+
+impl Clock {
+    /// One of them.
+    pub(in crate::ring::differ) fn of(number: u64) -> Clock {
+        CLOCKS[number as usize % CLOCKS.len()]
+    }
+
+    pub(in crate::ring::differ) fn flags(self) -> TimeoutFlags {
+        match self {
+            Clock::FromNow => TimeoutFlags::empty(),
+            Clock::BootFromNow => TimeoutFlags::BOOTTIME,
+            Clock::Monotonic => TimeoutFlags::ABS,
+            Clock::Boot => TimeoutFlags::ABS | TimeoutFlags::BOOTTIME,
+            Clock::Real => TimeoutFlags::ABS | TimeoutFlags::REALTIME,
+        }
+    }
+
+    /// What it shows in so much time.
+    pub(in crate::ring::differ) fn shows(self, after: Duration) -> Duration {
+        let id = match self {
+            Clock::FromNow | Clock::BootFromNow => return after,
+            Clock::Monotonic => ClockId::Monotonic,
+            Clock::Boot => ClockId::Boottime,
+            Clock::Real => ClockId::Realtime,
+        };
+        let now = rustix::time::clock_gettime(id);
+        after + Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+    }
+}
+
 pub(super) fn once() -> impl Strategy<Value = What> {
-    let once = any::<(bool, bool)>();
-    once.prop_map(|(soon, success)| What::Time(Time::Once { soon, success }))
+    let once = (
+        any::<bool>(),
+        any::<bool>(),
+        prop::sample::select(&CLOCKS[..]),
+    );
+    once.prop_map(|(soon, success, clock)| {
+        What::Time(Time::Once {
+            soon,
+            success,
+            clock,
+        })
+    })
 }
 
 pub(in crate::ring::differ) fn times() -> impl Strategy<Value = What> {
     let never = |success| Time::Once {
         soon: false,
         success,
+        clock: Clock::FromNow,
     };
     let times = prop_oneof![
         4 => (1..6u8).prop_map(Time::Count),
@@ -39,13 +104,17 @@ pub(in crate::ring::differ) fn times() -> impl Strategy<Value = What> {
 impl Kind for Time {
     fn entry(&self, world: &mut World, _at: At<'_>) -> squeue::Entry {
         match *self {
-            Time::Once { soon, success } => {
+            Time::Once {
+                soon,
+                success,
+                clock,
+            } => {
                 let flags = match success {
                     true => TimeoutFlags::ETIME_SUCCESS,
                     false => TimeoutFlags::empty(),
                 };
-                let timeout = opcode::Timeout::new(world.time(soon));
-                timeout.flags(flags).build()
+                let timeout = opcode::Timeout::new(world.time_by(soon, clock));
+                timeout.flags(flags | clock.flags()).build()
             }
             Time::Count(count) => {
                 let timeout = opcode::Timeout::new(world.time(false));

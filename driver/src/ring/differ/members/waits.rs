@@ -13,12 +13,14 @@ use crate::ring::differ::world::World;
 pub(in crate::ring::differ) enum Await {
     Poll,
     PollMany,
+    /// For room to write.
+    PollRoom,
     Accept,
     AcceptMany,
 }
 
 pub(in crate::ring::differ) fn polls() -> impl Strategy<Value = What> {
-    prop::sample::select(&[Await::Poll, Await::PollMany][..]).prop_map(What::Await)
+    prop::sample::select(&[Await::Poll, Await::PollMany, Await::PollRoom][..]).prop_map(What::Await)
 }
 
 pub(in crate::ring::differ) fn accepts() -> impl Strategy<Value = What> {
@@ -33,6 +35,7 @@ impl Kind for Await {
         match self {
             Await::Poll => poll.build(),
             Await::PollMany => poll.multi(true).build(),
+            Await::PollRoom => opcode::PollAdd::new(world.writer(), libc::POLLOUT as u32).build(),
             Await::Accept => opcode::Accept::new(reader, null_mut(), null_mut()).build(),
             Await::AcceptMany => opcode::AcceptMulti::new(reader).build(),
         }
@@ -43,17 +46,21 @@ impl Kind for Await {
     }
 
     fn takes_limit(&self, _place: Place) -> bool {
-        matches!(self, Await::Poll | Await::Accept)
+        matches!(self, Await::Poll | Await::PollRoom | Await::Accept)
     }
 
     fn can_go_on(&self, world: &World, told: bool) -> bool {
-        world.has_arrived() && !(told && *self == Await::PollMany)
+        match self {
+            Await::PollRoom => world.has_room(),
+            Await::PollMany => world.has_arrived() && !told,
+            _ => world.has_arrived(),
+        }
     }
 
     fn hear(&self, world: &mut World, result: i32) -> i32 {
         match self {
             _ if result < 0 => result,
-            Await::Poll | Await::PollMany => 1,
+            Await::Poll | Await::PollMany | Await::PollRoom => 1,
             Await::Accept | Await::AcceptMany => {
                 world.accepted(result);
                 0

@@ -11,13 +11,17 @@ use crate::ring::differ::world::World;
 pub(in crate::ring::differ) enum Write {
     Plain(u16),
     Parts(u16),
-    /// No more is written.
-    Shutdown,
+    /// Nothing more is read there, or written, or both.
+    Shutdown(u8),
     Close,
+    /// Of files alone.
+    Truncate(u16),
+    Allocate(u16),
+    Sync,
 }
 
 pub(in crate::ring::differ) fn writes() -> impl Strategy<Value = What> {
-    (any::<bool>(), 1..40u16).prop_map(|(parts, len)| {
+    (any::<bool>(), 0..40u16).prop_map(|(parts, len)| {
         What::Write(match parts {
             true => Write::Parts(len),
             false => Write::Plain(len),
@@ -26,7 +30,17 @@ pub(in crate::ring::differ) fn writes() -> impl Strategy<Value = What> {
 }
 
 pub(in crate::ring::differ) fn ends() -> impl Strategy<Value = What> {
-    prop::sample::select(&[Write::Shutdown, Write::Close][..]).prop_map(What::Write)
+    let shutdown = prop_oneof![1 => 0..3u8, 2 => Just(1)].prop_map(Write::Shutdown);
+    prop_oneof![shutdown, Just(Write::Close)].prop_map(What::Write)
+}
+
+pub(in crate::ring::differ) fn changes() -> impl Strategy<Value = What> {
+    let changes = prop_oneof![
+        (0..100u16).prop_map(Write::Truncate),
+        (0..100u16).prop_map(Write::Allocate),
+        Just(Write::Sync),
+    ];
+    changes.prop_map(What::Write)
 }
 
 impl Kind for Write {
@@ -44,7 +58,12 @@ impl Kind for Write {
                 let writev = opcode::Writev::new(writer, world.vectors(at.fill(), len), 2);
                 writev.offset(offset).build()
             }
-            Write::Shutdown => opcode::Shutdown::new(writer, libc::SHUT_WR).build(),
+            Write::Shutdown(how) => opcode::Shutdown::new(writer, how.into()).build(),
+            Write::Truncate(len) => opcode::Ftruncate::new(writer, len.into()).build(),
+            Write::Allocate(len) => opcode::Fallocate::new(writer, len.into())
+                .offset(offset)
+                .build(),
+            Write::Sync => opcode::Fsync::new(writer).build(),
             Write::Close => opcode::Close::new(writer).build(),
         }
     }
@@ -56,7 +75,9 @@ impl Kind for Write {
     fn fails(&self, _place: Place, result: i32) -> bool {
         match *self {
             Write::Plain(len) | Write::Parts(len) => result < i32::from(len),
-            Write::Shutdown | Write::Close => result < 0,
+            Write::Close => result < 0,
+            Write::Shutdown(_) => matches!(-result, libc::ECANCELED | libc::ENOTSOCK | libc::EBADF),
+            Write::Truncate(_) | Write::Allocate(_) | Write::Sync => result == -libc::ECANCELED,
         }
     }
 
@@ -65,7 +86,7 @@ impl Kind for Write {
     }
 
     fn can_go_on(&self, world: &World, _told: bool) -> bool {
-        matches!(self, Write::Shutdown | Write::Close) || world.has_room()
+        !matches!(self, Write::Plain(_) | Write::Parts(_)) || world.has_room()
     }
 
     fn hear(&self, world: &mut World, result: i32) -> i32 {

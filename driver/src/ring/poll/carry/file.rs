@@ -65,6 +65,66 @@ pub(super) fn carry(entry: &Entry) -> Outcome {
     Outcome::Work(Work::plain(run, words))
 }
 
+/// Names that are none keep a chain from beginning: the kernel copies them when it takes an entry over.
+pub(super) fn prepare_names(entry: &Entry) -> Result<(), i32> {
+    let e = entry;
+    let flags = e.op_flags.cast_signed();
+    let or_itself = |flags: i32| flags & libc::AT_EMPTY_PATH != 0;
+    let names = match e.opcode {
+        op::OpenAt::CODE | op::OpenAt2::CODE | op::UnlinkAt::CODE | op::MkDirAt::CODE => {
+            [Some(e.addr), None]
+        }
+        op::RenameAt::CODE | op::SymlinkAt::CODE => [Some(e.addr), Some(e.off)],
+        op::LinkAt::CODE if or_itself(flags) => [None, Some(e.off)],
+        op::LinkAt::CODE => [Some(e.addr), Some(e.off)],
+        op::Statx::CODE if !or_itself(flags) => [Some(e.addr), None],
+        op::GetXattr::CODE | op::SetXattr::CODE => [Some(e.addr3), None],
+        _ => return Ok(()),
+    };
+    names.into_iter().flatten().try_for_each(prepare_name)
+}
+
+fn prepare_name(address: u64) -> Result<(), i32> {
+    if address == 0 {
+        return Err(-libc::EFAULT);
+    }
+    // SAFETY: the entry points at a string that ends with a NUL.
+    match unsafe { libc::strnlen(address as *const libc::c_char, libc::PATH_MAX as usize) } {
+        0 => Err(-libc::ENOENT),
+        len if len < libc::PATH_MAX as usize => Ok(()),
+        _ => Err(-libc::ENAMETOOLONG),
+    }
+}
+
+/// Whether what fails is no failure to the kernel's chains: what it does with names, and to files as a whole, but for opening
+/// them. What did not even begin is one.
+pub(super) fn failure_goes_on(entry: &Entry, result: i32) -> bool {
+    let begun = result != -libc::ECANCELED;
+    match entry.opcode {
+        op::UnlinkAt::CODE
+        | op::RenameAt::CODE
+        | op::MkDirAt::CODE
+        | op::SymlinkAt::CODE
+        | op::LinkAt::CODE
+        | op::Statx::CODE
+        | op::GetXattr::CODE
+        | op::SetXattr::CODE => begun,
+        op::FGetXattr::CODE
+        | op::FSetXattr::CODE
+        | op::Fsync::CODE
+        | op::SyncFileRange::CODE
+        | op::Fallocate::CODE
+        | op::Ftruncate::CODE => begun && (result != -libc::EBADF || is_open(entry.fd)),
+        op::Shutdown::CODE => begun && !matches!(-result, libc::EBADF | libc::ENOTSOCK),
+        _ => false,
+    }
+}
+
+pub(in super::super) fn is_open(fd: i32) -> bool {
+    // SAFETY: touches no memory.
+    unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
+}
+
 pub(super) const FSYNC_DATASYNC: u32 = 1;
 
 /// The path at `address`, copied: an open may be given up while a worker has it.

@@ -51,7 +51,7 @@ pub(super) fn recv_all(entry: &Entry, progress: &mut Progress) -> Outcome {
             iov_base: unsafe { entry.ptr::<u8>().add(done as usize) }.cast(),
             iov_len: (entry.len - done) as usize,
         };
-        let mut header = header_of(&mut room);
+        let mut header = header_of(std::slice::from_mut(&mut room));
         // SAFETY: the header lives across the call, and points at the request's room.
         let received = unsafe { libc::recvmsg(entry.fd, &raw mut header, flags(entry)) };
         told = header.msg_flags;
@@ -61,16 +61,16 @@ pub(super) fn recv_all(entry: &Entry, progress: &mut Progress) -> Outcome {
     outcome
 }
 
-fn header_of(vector: &mut libc::iovec) -> libc::msghdr {
+fn header_of(vectors: &mut [libc::iovec]) -> libc::msghdr {
     // SAFETY: all zeros are a header that says nothing.
     let mut header: libc::msghdr = unsafe { mem::zeroed() };
-    header.msg_iov = vector;
-    header.msg_iovlen = 1;
+    header.msg_iov = vectors.as_mut_ptr();
+    header.msg_iovlen = vectors.len();
     header
 }
 
-/// Makes a call by a header, or, where so much of it is done, by one of the rest of the vector that is next; what came of it,
-/// and the flags that the header has then. As the kernel has it, control data goes with the first bytes only.
+/// Makes a call by a header, or, where so much of it is done, by one of the rest; what came of it, and the flags that the
+/// header has then. As the kernel has it, control data goes with the first bytes only.
 ///
 /// # Safety
 ///
@@ -87,20 +87,16 @@ unsafe fn in_header(
     }
     let mut done = done as usize;
     // SAFETY: the caller's: it has as many vectors as it says.
-    for vector in unsafe { vectors(header) } {
-        let len = vector.iov_len;
-        if done < len {
-            let mut rest = libc::iovec {
-                // SAFETY: within the vector.
-                iov_base: unsafe { vector.iov_base.byte_add(done) },
-                iov_len: len - done,
-            };
-            let mut header = header_of(&mut rest);
-            return (call(&raw mut header), header.msg_flags);
-        }
-        done -= len;
+    let mut rest = unsafe { vectors(header) }.to_vec();
+    for vector in &mut rest {
+        let skipped = done.min(vector.iov_len);
+        // SAFETY: within the vector.
+        vector.iov_base = unsafe { vector.iov_base.byte_add(skipped) };
+        vector.iov_len -= skipped;
+        done -= skipped;
     }
-    (0, 0)
+    let mut header = header_of(&mut rest);
+    (call(&raw mut header), header.msg_flags)
 }
 
 /// # Safety

@@ -28,6 +28,7 @@ use std::time::Instant;
 
 use io_uring::opcode as op;
 
+pub(super) use self::file::is_open;
 pub(super) use self::rw::{Kind, kind};
 pub(super) use self::send_zc::{notification, notifies};
 pub(super) use self::socket::{Undo, accepts_many, is_tcp};
@@ -164,6 +165,7 @@ pub(super) fn prepare(entry: &mut Entry) -> Result<(), i32> {
         file::prepare_open2(entry)?;
     }
     files::prepare(entry)?;
+    file::prepare_names(entry)?;
     match entry.opcode {
         op::Recv::CODE => socket::prepare_recv(entry),
         op::SendZc::CODE | op::SendMsgZc::CODE => send_zc::prepare(entry),
@@ -284,7 +286,7 @@ pub(super) fn fails(entry: &Entry, result: i32) -> bool {
             op::Timeout::CODE => wait::success_is_etime(entry, result),
             // It is a failure, but not one to the kernel's chains.
             op::FutexWait::CODE => result == -libc::ECANCELED,
-            _ => false,
+            _ => file::failure_goes_on(entry, result),
         };
         return !goes_on;
     }

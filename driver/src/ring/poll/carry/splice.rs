@@ -48,10 +48,8 @@ pub(super) fn splice(entry: &Entry, rows: &Rows) -> Outcome {
 }
 
 pub(super) fn tee(entry: &Entry) -> Outcome {
-    match before(entry, (Kind::Other, Kind::Other)) {
-        Some(wait) => wait,
-        None => again(entry, call(entry)),
-    }
+    // Between pipes only, which do not wait in the call; of others it says so at once.
+    again(entry, call(entry))
 }
 
 /// What has to be waited for, or is wrong, before the call.
