@@ -128,7 +128,7 @@ impl<T: Operation> Member for Link<T> {
     }
 
     fn place(&mut self, driver: &Driver, gives_up: GivesUp, link: Flags) -> Option<Key> {
-        self.op.place(driver, gives_up, Some(link), None)
+        self.op.place(driver.clone(), gives_up, Some(link), None)
     }
 
     fn is_cancelled(&self) -> bool {

@@ -1,6 +1,6 @@
 //! The driver of this thread.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::mem::ManuallyDrop;
 
 use crate::driver::Driver;
@@ -8,14 +8,20 @@ use crate::driver::Driver;
 thread_local! {
     // Without a destructor, for which each access would have to look first. [`Entered`] empties it; one that is
     // forgotten leaks its driver.
-    static CURRENT: RefCell<ManuallyDrop<Option<Driver>>> =
-        const { RefCell::new(ManuallyDrop::new(None)) };
+    static CURRENT: Cell<ManuallyDrop<Option<Driver>>> =
+        const { Cell::new(ManuallyDrop::new(None)) };
 }
 
 /// This thread's driver, if one was entered.
 #[inline]
 pub(crate) fn try_driver() -> Option<Driver> {
-    CURRENT.with(|current| Option::clone(&current.borrow()))
+    CURRENT.with(|current| {
+        // Taken and put back: a clone of a driver runs no code that could miss it meanwhile.
+        let driver = current.replace(ManuallyDrop::new(None));
+        let clone = Option::clone(&driver);
+        current.set(driver);
+        clone
+    })
 }
 
 /// This thread's driver.
@@ -64,7 +70,7 @@ pub struct Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        // What it replaces is dropped outside the borrow: it may be the driver's last handle.
+        // It may be the driver's last handle: dropped when the other is in its place.
         drop(replace(self.previous.take()));
     }
 }

@@ -319,7 +319,7 @@ impl Driver {
     /// Closes a descriptor in the background and tells those who await it.
     pub(crate) fn close_fd(&self, shared: FdRef, owned: OwnedFd) {
         let mut op = Op::new(CloseOwned::new(shared, owned));
-        let _ = op.place(self, GivesUp::default(), None, None);
+        let _ = op.place(self.clone(), GivesUp::default(), None, None);
         // The future is dropped here, but not cancelled: a close runs on (`OnDrop::Keep`).
     }
 

@@ -248,14 +248,17 @@ impl Driver {
         let core = &mut *self.core();
         let wakers = &mut *self.inner.ready.borrow_mut();
         for completion in batch {
-            match completion.user_data {
-                IGNORE => {}
-                WAKE => return Some(Follow::Poked(*completion)),
-                _ => {
-                    if let Some(settled) = core.slots.settle(completion, wakers) {
-                        return Some(Follow::Settled(settled));
-                    }
-                }
+            let settled = match (
+                Key::of_operation(completion.user_data),
+                completion.user_data,
+            ) {
+                (Some(key), _) => core.slots.settle(key, completion, wakers),
+                (None, IGNORE) => None,
+                (None, WAKE) => return Some(Follow::Poked(*completion)),
+                (None, _) => core.slots.settle_other(completion, wakers),
+            };
+            if let Some(settled) = settled {
+                return Some(Follow::Settled(settled));
             }
         }
         None

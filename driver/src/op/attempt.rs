@@ -25,7 +25,7 @@ impl<T: Operation> Op<T> {
     /// Tries the operation, which has its lane and is counted in. `None`: on to the ring.
     #[inline]
     pub(super) fn attempt(&mut self, driver: &Driver) -> Option<io::Result<Success>> {
-        let (Phase::Idle(op), Some(fd)) = (&mut self.phase, &self.fd) else {
+        let (Phase::Idle(op), Some(fd)) = (&mut *self.phase, &*self.fd) else {
             return None;
         };
         let tried = op.attempts()?;
@@ -69,7 +69,7 @@ impl<T: Operation> Op<T> {
         lane: Option<Lane>,
         result: io::Result<Success>,
     ) -> Option<T::Output> {
-        if T::TWO || self.group.is_some() {
+        if T::TWO || self.extras.group().is_some() {
             return self.end_seated(result);
         }
         match (self.fd.take(), lane) {

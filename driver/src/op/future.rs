@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::future::Future;
+use std::mem::{self, ManuallyDrop};
 use std::pin::Pin;
+use std::ptr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -48,12 +50,61 @@ impl Deadline {
 /// When first polled outside a runtime, and when polled again after it has resolved.
 #[must_use = "an operation does nothing until it is awaited"]
 pub struct Op<T: Operation> {
-    pub(super) phase: Phase<T>,
-    pub(super) fd: Option<FdRef>,
+    // Dropped by hand, if there is something to drop: mostly there is not, and all of this takes a while to look through.
+    pub(super) phase: ManuallyDrop<Phase<T>>,
+    pub(super) fd: ManuallyDrop<Option<FdRef>>,
+    pub(super) extras: ManuallyDrop<Extras>,
+}
+
+/// What few operations have. In one place, so that all others look for it once.
+#[derive(Default)]
+pub(super) struct Extras(Option<Few>);
+
+#[derive(Default)]
+pub(super) struct Few {
     /// The serial group's lane.
     pub(super) group: Option<FdRef>,
     pub(super) deadline: Option<Deadline>,
     pub(super) token: Option<Rc<TokenInner>>,
+}
+
+impl Extras {
+    #[inline]
+    pub(super) fn group(&self) -> Option<&FdRef> {
+        self.0.as_ref()?.group.as_ref()
+    }
+
+    #[inline]
+    pub(super) fn deadline(&self) -> Option<Deadline> {
+        self.0.as_ref()?.deadline
+    }
+
+    #[inline]
+    pub(super) fn token(&self) -> Option<&Rc<TokenInner>> {
+        self.0.as_ref()?.token.as_ref()
+    }
+
+    pub(super) fn token_is_cancelled(&self) -> bool {
+        self.token().is_some_and(|token| token.is_cancelled())
+    }
+
+    #[inline]
+    pub(super) fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// To be written to.
+    pub(super) fn few(&mut self) -> &mut Few {
+        self.0.get_or_insert_default()
+    }
+
+    pub(super) fn take_token(&mut self) -> Option<Rc<TokenInner>> {
+        self.0.as_mut()?.token.take()
+    }
+
+    pub(super) fn take_group(&mut self) -> Option<FdRef> {
+        self.0.as_mut()?.group.take()
+    }
 }
 
 pub(super) enum Phase<T> {
@@ -100,13 +151,7 @@ impl<T: Operation> Unpin for Op<T> {}
 impl<T: Operation> Op<T> {
     /// An operation that needs no descriptor.
     pub fn new(op: T) -> Op<T> {
-        Op {
-            phase: Phase::Idle(op),
-            fd: None,
-            group: None,
-            deadline: None,
-            token: None,
-        }
+        Op::with(None, op)
     }
 
     /// An operation on `fd`.
@@ -115,12 +160,15 @@ impl<T: Operation> Op<T> {
     }
 
     pub(crate) fn on_shared(fd: FdRef, op: T) -> Op<T> {
+        Op::with(Some(fd), op)
+    }
+
+    #[inline]
+    fn with(fd: Option<FdRef>, op: T) -> Op<T> {
         Op {
-            phase: Phase::Idle(op),
-            fd: Some(fd),
-            group: None,
-            deadline: None,
-            token: None,
+            phase: ManuallyDrop::new(Phase::Idle(op)),
+            fd: ManuallyDrop::new(fd),
+            extras: ManuallyDrop::default(),
         }
     }
 
@@ -129,43 +177,43 @@ impl<T: Operation> Op<T> {
     /// It then resolves as [`TimedOut`](std::io::ErrorKind::TimedOut), or with what it had done by then. The
     /// deadline is part of the submission (`IORING_OP_LINK_TIMEOUT`): it costs no further system call.
     pub fn timeout(mut self, duration: Duration) -> Op<T> {
-        self.deadline = Some(Deadline::after(duration));
+        self.extras.few().deadline = Some(Deadline::after(duration));
         self
     }
 
     /// Gives the operation up at `instant`; see [`timeout`](Op::timeout).
     pub fn deadline(mut self, instant: Instant) -> Op<T> {
-        self.deadline = Some(Deadline::At(instant));
+        self.extras.few().deadline = Some(Deadline::At(instant));
         self
     }
 
     /// Sets or takes away the deadline; see [`timeout`](Op::timeout).
     pub fn maybe_timeout(mut self, duration: Option<Duration>) -> Op<T> {
-        self.deadline = duration.map(Deadline::after);
+        if duration.is_some() || self.has_deadline() {
+            self.extras.few().deadline = duration.map(Deadline::after);
+        }
         self
     }
 
     /// Lets `token` cancel the operation.
     pub fn cancel_with(mut self, token: &CancelToken) -> Op<T> {
-        self.token = Some(token.inner());
+        self.extras.few().token = Some(token.inner());
         self
     }
 
     /// Puts the operation into a group of which one at a time runs; see [`SerialGroup`].
     pub fn in_group(mut self, group: &SerialGroup) -> Op<T> {
-        self.group = Some(group.lane().clone());
+        self.extras.few().group = Some(group.lane().clone());
         self
     }
 
     pub(crate) fn token_is_cancelled(&self) -> bool {
-        self.token
-            .as_ref()
-            .is_some_and(|token| token.is_cancelled())
+        self.extras.token_is_cancelled()
     }
 
     /// Has the operation's token wake `waker` when it is cancelled, or no longer.
     pub(crate) fn queue_by_token(&self, seat: &mut TokenSeat, waker: Option<&Waker>) {
-        let Some(token) = &self.token else {
+        let Some(token) = self.extras.token() else {
             return;
         };
         if *seat != TokenSeat::NONE {
@@ -175,82 +223,99 @@ impl<T: Operation> Op<T> {
     }
 
     pub(crate) fn has_deadline(&self) -> bool {
-        self.deadline.is_some()
+        self.extras.deadline().is_some()
     }
 
-    /// Takes the result of an operation in flight, once it is there.
+    /// Takes the result of an operation in flight, once it is there: of a chain's member, which takes one round.
     #[inline]
     pub(crate) fn poll_flight(&mut self, cx: &mut Context<'_>) -> Poll<T::Output> {
-        if !self.has_landed(cx) {
-            return Poll::Pending;
-        }
-        Poll::Ready(finish(self.take_out()))
+        self.poll_rounds::<false>(cx)
     }
 
-    /// As [`poll_flight`](Op::poll_flight), for an operation that may take several rounds.
+    /// As [`poll_flight`](Op::poll_flight), for an operation that may take several.
     #[inline]
-    fn poll_rounds(&mut self, cx: &mut Context<'_>) -> Poll<T::Output> {
-        if !T::ROUNDS {
-            return self.poll_flight(cx);
-        }
-        if !self.has_landed(cx) {
-            return Poll::Pending;
-        }
-        let driver = self.flight().map(|(driver, _)| driver.clone());
-        let mut taken = self.take_out();
-        match driver {
-            Some(driver) if taken.op.goes_on(&taken.result) => self
-                .next_round(&driver, taken, cx)
-                .map_or(Poll::Pending, Poll::Ready),
-            _ => Poll::Ready(finish(taken)),
-        }
-    }
-
-    /// Whether the last completion of an operation in flight has come. If not, the context's waker is the one to wake.
-    #[inline]
-    fn has_landed(&self, cx: &Context<'_>) -> bool {
-        let Phase::Flight(flight) = &self.phase else {
+    fn poll_rounds<const SEVERAL: bool>(&mut self, cx: &mut Context<'_>) -> Poll<T::Output> {
+        let Phase::Flight(flight) = &*self.phase else {
             polled_again(T::NAME);
         };
-        let look = flight.driver.core().slots.look(flight.key, cx.waker());
-        if look == Look::WaitsForAnother {
-            flight.wake_by(cx.waker());
-        }
-        look == Look::Done
+        let mut core = flight.driver.core();
+        let taken = match core.slots.look(flight.key, cx.waker()) {
+            // SAFETY: `key` was made by `place` from an operation of this very type `T`.
+            Look::Done(landed) => unsafe { landed.take_out::<T>() },
+            Look::DoneRare => {
+                drop(core);
+                return self.poll_rare::<SEVERAL>(cx);
+            }
+            Look::Waits => return Poll::Pending,
+            Look::WaitsForAnother => {
+                drop(core);
+                flight.wake_by(cx.waker());
+                return Poll::Pending;
+            }
+        };
+        drop(core);
+        self.take_landed::<SEVERAL>(taken, cx)
     }
 
-    /// Takes an operation that has landed out of its slot.
-    #[inline]
-    fn take_out(&mut self) -> Taken<T> {
-        let Phase::Flight(flight) = &self.phase else {
+    /// The same for what only [`take_out`](crate::slots::Slots::take_out) takes out.
+    #[cold]
+    fn poll_rare<const SEVERAL: bool>(&mut self, cx: &mut Context<'_>) -> Poll<T::Output> {
+        let Phase::Flight(flight) = &*self.phase else {
             polled_again(T::NAME);
         };
         // SAFETY: `key` was made by `place` from an operation of this very type `T`.
         let taken = unsafe { flight.driver.core().slots.take_out::<T>(flight.key) };
+        self.take_landed::<SEVERAL>(taken, cx)
+    }
+
+    /// It is out of its slot: it has ended, or takes another round.
+    #[inline]
+    fn take_landed<const SEVERAL: bool>(
+        &mut self,
+        mut taken: Taken<T>,
+        cx: &mut Context<'_>,
+    ) -> Poll<T::Output> {
+        let Phase::Flight(flight) = &*self.phase else {
+            polled_again(T::NAME);
+        };
         if let (Some(tried), Some(fd), Ok(_)) = (taken.op.attempts(), &taken.fd, &taken.result) {
             let at_once = flight.driver.enters() == flight.since + 1;
             fd.hint(tried).completed(at_once);
         }
-        // Not an assignment, which would look for what else there may be to drop.
-        match std::mem::replace(&mut self.phase, Phase::Done) {
-            Phase::Flight(flight) => drop(flight),
-            other => self.phase = other,
+        // SAFETY: it is overwritten, not dropped, next. (To replace the phase would move all of it.)
+        let driver = unsafe { ptr::read(&raw const flight.driver) };
+        self.phase = ManuallyDrop::new(Phase::Done);
+        if T::ROUNDS && SEVERAL && taken.op.goes_on(&taken.result) {
+            return self
+                .next_round(driver, taken, cx)
+                .map_or(Poll::Pending, Poll::Ready);
         }
-        taken
+        Poll::Ready(finish(taken))
     }
 
     /// The future goes before its operation has ended.
     #[cold]
     fn abandon(&mut self) {
-        match std::mem::replace(&mut self.phase, Phase::Done) {
+        match mem::replace(&mut *self.phase, Phase::Done) {
             Phase::Idle(_) | Phase::Done => {}
             Phase::Waiting(waiting) => self.leave(&waiting),
             Phase::Flight(flight) => flight.driver.abandon(flight.key),
         }
     }
 
+    #[cold]
+    fn drop_all(&mut self) {
+        self.abandon();
+        // SAFETY: called by `drop` only, after which nobody looks at these; each once.
+        unsafe {
+            ManuallyDrop::drop(&mut self.phase);
+            ManuallyDrop::drop(&mut self.fd);
+            ManuallyDrop::drop(&mut self.extras);
+        }
+    }
+
     pub(crate) fn flight(&self) -> Option<(&Driver, Key)> {
-        match &self.phase {
+        match &*self.phase {
             Phase::Flight(flight) => Some((&flight.driver, flight.key)),
             _ => None,
         }
@@ -264,15 +329,23 @@ fn polled_again(operation: &str) -> ! {
 
 /// An operation's result, out of its slot; what it held of its descriptor is given up.
 #[inline]
-fn finish<T: Operation>(mut taken: Taken<T>) -> T::Output {
-    if let Some(fd) = &taken.fd {
-        taken.op.landed(&taken.result, Origin::landing(fd));
+fn finish<T: Operation>(taken: Taken<T>) -> T::Output {
+    // In parts: a whole would be kept in memory for the sake of what may unwind.
+    let Taken {
+        mut op,
+        result,
+        fd,
+        lane,
+        group,
+    } = taken;
+    if let Some(fd) = &fd {
+        op.landed(&result, Origin::landing(fd));
     }
-    let output = taken.op.complete(taken.result);
-    if let (Some(fd), Some(lane)) = (taken.fd, taken.lane) {
+    let output = op.complete(result);
+    if let (Some(fd), Some(lane)) = (fd, lane) {
         fd.release(lane);
     }
-    if let Some(group) = taken.group {
+    if let Some(group) = group {
         group.release(Lane::Write);
     }
     output
@@ -284,8 +357,8 @@ impl<T: Operation> Future for Op<T> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T::Output> {
         let this = self.get_mut();
-        match &this.phase {
-            Phase::Flight(_) | Phase::Done => this.poll_rounds(cx),
+        match &*this.phase {
+            Phase::Flight(_) | Phase::Done => this.poll_rounds::<true>(cx),
             Phase::Idle(_) => this.start(cx).map_or(Poll::Pending, Poll::Ready),
             Phase::Waiting(_) => this.wait(cx),
         }
@@ -295,15 +368,17 @@ impl<T: Operation> Future for Op<T> {
 impl<T: Operation> Drop for Op<T> {
     #[inline]
     fn drop(&mut self) {
-        if !matches!(self.phase, Phase::Done) {
-            self.abandon();
+        let nothing =
+            matches!(*self.phase, Phase::Done) && self.fd.is_none() && self.extras.is_none();
+        if !nothing {
+            self.drop_all();
         }
     }
 }
 
 impl<T: Operation> fmt::Debug for Op<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let phase = match &self.phase {
+        let phase = match &*self.phase {
             Phase::Idle(_) => "not started",
             Phase::Waiting(_) => "queued for its direction",
             Phase::Flight(_) => "in flight",

@@ -82,7 +82,7 @@ pub(crate) fn kept_error() -> io::Error {
 impl<T: Operation> Op<T> {
     /// One of its seats, before it is in flight.
     pub(crate) fn seat(&self, which: Which) -> Option<Seat<'_>> {
-        let op = match &self.phase {
+        let op = match &*self.phase {
             Phase::Idle(op) => op,
             Phase::Waiting(waiting) => &waiting.op,
             _ => return None,
@@ -95,7 +95,7 @@ impl<T: Operation> Op<T> {
             Which::Own => self.fd.as_ref().map(|fd| (fd, op.lane())),
             Which::Second if T::TWO => op.second().map(|second| (&second.fd, second.lane)),
             Which::Second => None,
-            Which::Group => self.group.as_ref().map(|group| (group, Some(Lane::Write))),
+            Which::Group => self.extras.group().map(|group| (group, Some(Lane::Write))),
         }
     }
 
@@ -181,12 +181,12 @@ impl<T: Operation> Op<T> {
     /// Takes the seats from the one at `from` on, or queues for the first that is taken. `late`: it has queued.
     pub(super) fn take_seats(
         &mut self,
-        driver: &Driver,
+        driver: Driver,
         from: usize,
         late: bool,
         cx: &mut Context<'_>,
     ) -> Option<T::Output> {
-        let Phase::Idle(op) = &self.phase else {
+        let Phase::Idle(op) = &*self.phase else {
             return None;
         };
         for (at, which) in self.order(op).into_iter().enumerate().skip(from) {
@@ -203,7 +203,7 @@ impl<T: Operation> Op<T> {
     /// It has all its seats: counts it in, and on with it. What is left of a deadline goes with the submission.
     pub(super) fn go_seated(
         &mut self,
-        driver: &Driver,
+        driver: Driver,
         late: bool,
         cx: &Context<'_>,
     ) -> Option<T::Output> {
@@ -233,19 +233,20 @@ impl<T: Operation> Op<T> {
         cx: &mut Context<'_>,
     ) -> Option<T::Output> {
         self.start_clock();
-        let Phase::Idle(op) = std::mem::replace(&mut self.phase, Phase::Done) else {
+        let Phase::Idle(op) = std::mem::replace(&mut *self.phase, Phase::Done) else {
             return None;
         };
         let mut timer = self
-            .deadline
+            .extras
+            .deadline()
             .map(|d| Box::pin(Op::new(Timeout::new(d.left()))));
         if let Some(timer) = &mut timer {
             // Starts its clock; it cannot be over yet.
             let _ = Pin::new(timer).poll(cx);
         }
-        let token = self.token.as_ref();
+        let token = self.extras.token();
         let token_seat = token.map_or(TokenSeat::NONE, |token| token.sit_down(cx.waker()));
-        self.phase = Phase::Waiting(Waiting {
+        *self.phase = Phase::Waiting(Waiting {
             op,
             at: at as u8,
             lane,
@@ -263,7 +264,7 @@ impl<T: Operation> Op<T> {
 
     /// A close of any descriptor of its own must wake it, whichever it queues at.
     fn watch_closes(&self, cx: &Context<'_>) {
-        let Phase::Waiting(waiting) = &self.phase else {
+        let Phase::Waiting(waiting) = &*self.phase else {
             return;
         };
         for fd in self.elsewhere(waiting) {
@@ -296,7 +297,7 @@ impl<T: Operation> Op<T> {
 
     /// Nobody needs to wake it any more.
     fn stand_up(&self, waiting: &Waiting<T>) {
-        if let Some(token) = &self.token {
+        if let Some(token) = self.extras.token() {
             token.stand_up(waiting.token_seat);
         }
         for fd in self.elsewhere(waiting) {
@@ -308,13 +309,13 @@ impl<T: Operation> Op<T> {
     pub(super) fn wait(&mut self, cx: &mut Context<'_>) -> Poll<T::Output> {
         let driver = current::driver(T::NAME);
         let closing = self.is_closing() || driver.is_closed();
-        let Phase::Waiting(waiting) = &self.phase else {
+        let Phase::Waiting(waiting) = &*self.phase else {
             return Poll::Pending;
         };
         if closing || self.token_is_cancelled() {
             return self.end_waiting(cancelled());
         }
-        if let Some(token) = &self.token {
+        if let Some(token) = self.extras.token() {
             token.change_waker(waiting.token_seat, cx.waker());
         }
         let queue = self.order(&waiting.op)[usize::from(waiting.at)];
@@ -322,10 +323,10 @@ impl<T: Operation> Op<T> {
             .seat_of(&waiting.op, queue)
             .is_some_and(|(fd, _)| fd.granted(waiting.lane, waiting.id, cx.waker()));
         if granted {
-            return self.granted(&driver, cx).map_or(Poll::Pending, Poll::Ready);
+            return self.granted(driver, cx).map_or(Poll::Pending, Poll::Ready);
         }
         self.watch_closes(cx);
-        let Phase::Waiting(waiting) = &mut self.phase else {
+        let Phase::Waiting(waiting) = &mut *self.phase else {
             return Poll::Pending;
         };
         if let Some(timer) = &mut waiting.timer
@@ -341,13 +342,13 @@ impl<T: Operation> Op<T> {
     }
 
     /// The lane is its own: on to the next seat.
-    fn granted(&mut self, driver: &Driver, cx: &mut Context<'_>) -> Option<T::Output> {
-        let Phase::Waiting(waiting) = std::mem::replace(&mut self.phase, Phase::Done) else {
+    fn granted(&mut self, driver: Driver, cx: &mut Context<'_>) -> Option<T::Output> {
+        let Phase::Waiting(waiting) = std::mem::replace(&mut *self.phase, Phase::Done) else {
             return None;
         };
         self.stand_up(&waiting);
         let next = usize::from(waiting.at) + 1;
-        self.phase = Phase::Idle(waiting.op);
+        *self.phase = Phase::Idle(waiting.op);
         self.take_seats(driver, next, true, cx)
     }
 }

@@ -2,6 +2,7 @@
 //! [`super::seats`].
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::RawFd;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
@@ -31,7 +32,7 @@ impl<T: Operation> Op<T> {
     /// `fall_back`: what the ring does not know may be done by a plain system call, at once.
     #[inline]
     pub(crate) fn admit(&mut self, driver: &Driver, fall_back: bool) -> Result<(), Refused> {
-        let Phase::Idle(op) = &mut self.phase else {
+        let Phase::Idle(op) = &mut *self.phase else {
             return Ok(());
         };
         if driver.is_closed() {
@@ -39,12 +40,12 @@ impl<T: Operation> Op<T> {
                 "the runtime is shutting down",
             )));
         }
-        if self.token.as_ref().is_some_and(|t| t.is_cancelled()) {
+        if self.extras.token_is_cancelled() {
             return Err(Refused::Error(cancelled()));
         }
         op.check().map_err(Refused::Error)?;
         if op.has_nothing_to_do() {
-            return Err(match &self.fd {
+            return Err(match &*self.fd {
                 Some(fd) if fd.is_closing() => Refused::Error(closed_error()),
                 _ if fall_back => Refused::Fallback(Ok(Success::of(0))),
                 _ => Refused::Error(io::Error::new(
@@ -56,8 +57,18 @@ impl<T: Operation> Op<T> {
         if !fall_back {
             op.check_in_chain().map_err(Refused::Error)?;
         }
+        if T::CALLED || driver.supports(T::OPCODE) {
+            return op.prepare(driver).map_err(Refused::Error);
+        }
+        self.admit_unsupported(driver, fall_back)
+    }
+
+    /// [`admit`](Op::admit) for what the ring does not know.
+    #[cold]
+    fn admit_unsupported(&mut self, driver: &Driver, fall_back: bool) -> Result<(), Refused> {
         // One in a group falls back once it is its turn.
-        if T::CALLED || driver.supports(T::OPCODE) || (fall_back && self.group.is_some()) {
+        if let (true, Some(_), Phase::Idle(op)) = (fall_back, self.extras.group(), &mut *self.phase)
+        {
             return op.prepare(driver).map_err(Refused::Error);
         }
         let fallback = if fall_back { self.fall_back() } else { None };
@@ -79,7 +90,7 @@ impl<T: Operation> Op<T> {
     }
 
     fn op_mut(&mut self) -> Option<&mut T> {
-        match &mut self.phase {
+        match &mut *self.phase {
             Phase::Idle(op) => Some(op),
             _ => None,
         }
@@ -87,14 +98,14 @@ impl<T: Operation> Op<T> {
 
     /// Ends an operation that never reached a slot.
     pub(crate) fn end(&mut self, result: io::Result<Success>) -> Option<T::Output> {
-        match std::mem::replace(&mut self.phase, Phase::Done) {
+        match std::mem::replace(&mut *self.phase, Phase::Done) {
             Phase::Idle(op) => Some(op.complete(result)),
             Phase::Waiting(waiting) => {
                 self.leave(&waiting);
                 Some(waiting.op.complete(result))
             }
             other => {
-                self.phase = other;
+                *self.phase = other;
                 None
             }
         }
@@ -108,12 +119,12 @@ impl<T: Operation> Op<T> {
     #[inline]
     pub(crate) fn place(
         &mut self,
-        driver: &Driver,
+        driver: Driver,
         gives_up: GivesUp,
         link: Option<squeue::Flags>,
         waker: Option<Waker>,
     ) -> Option<Key> {
-        let Phase::Idle(op) = std::mem::replace(&mut self.phase, Phase::Done) else {
+        let Phase::Idle(op) = &*self.phase else {
             return None;
         };
         let keep = op.on_drop() == OnDrop::Keep;
@@ -125,7 +136,7 @@ impl<T: Operation> Op<T> {
             .filter(|_| !T::TWO)
             .map_or(0, |fd| fd.identity());
         let home = self.fd.as_ref().is_none_or(|fd| driver.is_home_of(fd));
-        let row = match &self.fd {
+        let row = match &*self.fd {
             Some(fd) if T::FIXED_FILE && home => fd.row(),
             _ => None,
         };
@@ -133,47 +144,45 @@ impl<T: Operation> Op<T> {
         let second = if T::TWO { op.second() } else { None };
         let second = second.map(|second| (second.fd.clone(), driver.is_home_of(&second.fd)));
         let mut core = driver.core();
-        let fd = self.fd.take();
-        let key = core.slots.insert(op, fd, home, gives_up.own, keep, waker);
-        if let Some((fd, home)) = second {
-            core.slots.set_second(key, fd, gives_up.second, home);
-        }
-        if gives_up.group
-            && let Some(group) = self.group.take()
-        {
-            core.slots.set_group(key, group);
-        }
-        // SAFETY: `key` was just made from a `T`; nothing is staged for it yet.
-        let entry = unsafe { core.slots.op_mut::<T>(key) }
-            .entry(raw)
-            .user_data(key.user_data());
+        // SAFETY: the operation is moved: what is left of it is overwritten next, not dropped.
+        let (key, op) = unsafe {
+            core.slots
+                .insert(op, self.fd.take(), home, gives_up.own, keep, waker)
+        };
+        self.phase = ManuallyDrop::new(Phase::Done);
+        let entry = op.entry(raw).user_data(key.user_data());
+        let region = op.region().and_then(|region| region.index_on(driver.id()));
         // SAFETY: `Operation::entry` vouches for pointers into the operation, which stays in its slot, left
         // alone, until the last completion with this `user_data` (or for ever).
         let mut sqe = unsafe { Sqe::new(entry) }.on(identity);
-        // SAFETY: as above.
-        let region = unsafe { core.slots.op_mut::<T>(key) }.region();
-        if let Some(index) = region.and_then(|region| region.index_on(driver.id())) {
+        if let Some(index) = region {
             sqe = sqe.in_region(index);
         }
         if let Some(row) = row {
             sqe = sqe.in_table(row);
         }
-        if self.deadline.is_none() && link.is_none() {
+        if let Some((fd, home)) = second {
+            core.slots.set_second(key, fd, gives_up.second, home);
+        }
+        if self.extras.is_none() && link.is_none() {
             driver.stage_one(&mut core, sqe);
         } else {
-            self.stage(driver, &mut core, key, sqe, link, on_worker);
-        }
-        if self.token.is_some() {
-            self.take_off(driver, &mut core, key);
+            if gives_up.group
+                && let Some(group) = self.extras.take_group()
+            {
+                core.slots.set_group(key, group);
+            }
+            self.stage(&driver, &mut core, key, sqe, link, on_worker);
+            self.take_off(&driver, &mut core, key);
         }
         drop(core);
         let flight = Phase::Flight(Flight {
-            driver: driver.clone(),
-            key,
             since: driver.enters(),
+            driver,
+            key,
         });
-        // It was `Done`: nothing is to be dropped, and looking for it is not for free.
-        std::mem::forget(std::mem::replace(&mut self.phase, flight));
+        // It was `Done`: there is nothing to drop.
+        self.phase = ManuallyDrop::new(flight);
         Some(key)
     }
 
@@ -182,9 +191,9 @@ impl<T: Operation> Op<T> {
     fn take_off(&mut self, driver: &Driver, core: &mut Core, key: Key) {
         // The next round, if there is one, will need it again.
         let token = if T::ROUNDS {
-            self.token.clone()
+            self.extras.token().cloned()
         } else {
-            self.token.take()
+            self.extras.take_token()
         };
         if let Some(token) = token {
             let flight = token.flies(driver, key);
@@ -203,8 +212,9 @@ impl<T: Operation> Op<T> {
         link: Option<squeue::Flags>,
         on_worker: bool,
     ) {
-        match (self.deadline, link) {
-            (None, _) => core.stage_later(sqe),
+        match (self.extras.deadline(), link) {
+            (None, None) => driver.stage_one(core, sqe),
+            (None, Some(_)) => core.stage_later(sqe),
             (Some(deadline), None) if on_worker => {
                 let timespec = core.slots.arm_timer(key, deadline.left());
                 let timer = opcode::Timeout::new(timespec).build();
@@ -236,20 +246,20 @@ impl<T: Operation> Op<T> {
             Err(Refused::Error(error)) => return self.end(Err(error)),
             Err(Refused::Fallback(result)) => return self.end(result),
         }
-        let Phase::Idle(op) = &mut self.phase else {
+        let Phase::Idle(op) = &mut *self.phase else {
             return None;
         };
         let lane = op.lane();
         if T::ROUNDS {
             self.start_clock();
         }
-        if T::TWO || self.group.is_some() {
-            return self.take_seats(&driver, 0, false, cx);
+        if T::TWO || self.extras.group().is_some() {
+            return self.take_seats(driver, 0, false, cx);
         }
         match self.fd.as_ref().map_or(Begin::Go, |fd| fd.begin(lane)) {
             Begin::Closed => self.end(Err(closed_error())),
-            Begin::Busy => self.take_seats(&driver, 0, false, cx),
-            begun => self.go(&driver, lane, begun == Begin::GoKept, cx),
+            Begin::Busy => self.take_seats(driver, 0, false, cx),
+            begun => self.go(driver, lane, begun == Begin::GoKept, cx),
         }
     }
 
@@ -258,7 +268,7 @@ impl<T: Operation> Op<T> {
     #[inline]
     pub(super) fn go(
         &mut self,
-        driver: &Driver,
+        driver: Driver,
         lane: Option<Lane>,
         kept: bool,
         cx: &Context<'_>,
@@ -266,7 +276,7 @@ impl<T: Operation> Op<T> {
         if kept && let Some(result) = self.serve() {
             return self.end_seated(result);
         }
-        if self.group.is_some() && !T::CALLED && !driver.supports(T::OPCODE) {
+        if !T::CALLED && !driver.supports(T::OPCODE) && self.extras.group().is_some() {
             let fallback = self.fall_back();
             return self.end_seated(fallback.unwrap_or_else(|| Err(unsupported::<T>())));
         }
@@ -278,55 +288,55 @@ impl<T: Operation> Op<T> {
             return self.end_seated(result);
         }
         if T::NOTIFIED
-            && let (Phase::Idle(op), Some(fd)) = (&mut self.phase, &self.fd)
+            && let (Phase::Idle(op), Some(fd)) = (&mut *self.phase, &*self.fd)
         {
-            op.choose_way(fd.zero_copy(), driver);
+            op.choose_way(fd.zero_copy(), &driver);
         }
-        if let Some(result) = self.attempt(driver)
+        if let Some(result) = self.attempt(&driver)
             && !(T::ROUNDS && self.op_mut().is_some_and(|op| op.goes_on(&result)))
         {
             return self.end_attempted(lane, result);
         }
         // A closer on another thread asks every driver it knows of; it may not have known of this one yet.
         let unknown = self.fd.as_ref().is_some_and(|fd| !fd.is_home(driver.id()))
-            || (T::TWO && self.second_is_foreign(driver));
+            || (T::TWO && self.second_is_foreign(&driver));
         let waker = Some(cx.waker().clone());
-        let key = self.place(driver, self.all_seats(lane), None, waker);
-        if let Some(key) = key.filter(|_| unknown) {
+        self.place(driver, self.all_seats(lane), None, waker);
+        if unknown && let Some((driver, key)) = self.flight() {
             driver.cancel_if_closing(key);
         }
         None
     }
 
     fn call(&mut self) -> io::Result<Success> {
-        match (&mut self.phase, &self.fd) {
+        match (&mut *self.phase, &*self.fd) {
             (Phase::Idle(op), Some(fd)) => op.call(fd.raw()),
             _ => Err(closed_error()),
         }
     }
 
     fn land(&mut self, result: &io::Result<Success>) {
-        if let (Phase::Idle(op), Some(fd)) = (&mut self.phase, &self.fd) {
+        if let (Phase::Idle(op), Some(fd)) = (&mut *self.phase, &*self.fd) {
             op.landed(result, Origin::landing(fd));
         }
     }
 
     pub(crate) fn closes(&self) -> Option<RawFd> {
-        match &self.phase {
+        match &*self.phase {
             Phase::Idle(op) => op.closes(),
             _ => None,
         }
     }
 
     pub(crate) fn seal(&mut self, own: u32) -> io::Result<()> {
-        match &mut self.phase {
+        match &mut *self.phase {
             Phase::Idle(op) => op.seal(self.fd.as_ref().map_or(-1, |fd| fd.raw()), own),
             _ => Ok(()),
         }
     }
 
     fn serve(&mut self) -> Option<io::Result<Success>> {
-        match (&mut self.phase, &self.fd) {
+        match (&mut *self.phase, &*self.fd) {
             (Phase::Idle(op), Some(fd)) => fd.serve(|kept| op.serve(kept)),
             _ => None,
         }
@@ -334,25 +344,27 @@ impl<T: Operation> Op<T> {
 
     /// From here on the deadline passes, whatever the operation still has to wait for before it is staged.
     pub(super) fn start_clock(&mut self) {
-        if let Some(Deadline::After(nanos)) = self.deadline
+        if let Some(Deadline::After(nanos)) = self.extras.deadline()
             // One beyond the end of time stays as it is: no clock will tell the difference.
             && let Some(instant) = Instant::now().checked_add(Duration::from_nanos(nanos))
         {
-            self.deadline = Some(Deadline::At(instant));
+            self.extras.few().deadline = Some(Deadline::At(instant));
         }
     }
 
     /// Starts the next round of an operation that the kernel stopped short. It has kept its lane, and its group.
     pub(super) fn next_round(
         &mut self,
-        driver: &Driver,
+        driver: Driver,
         taken: Taken<T>,
         cx: &Context<'_>,
     ) -> Option<T::Output> {
-        self.fd = taken.fd;
-        self.group = taken.group;
-        self.phase = Phase::Idle(taken.op);
-        if self.token.as_ref().is_some_and(|t| t.is_cancelled()) || driver.is_closed() {
+        *self.fd = taken.fd;
+        if taken.group.is_some() {
+            self.extras.few().group = taken.group;
+        }
+        *self.phase = Phase::Idle(taken.op);
+        if self.extras.token_is_cancelled() || driver.is_closed() {
             self.land(&Err(cancelled()));
             self.release(&ALL);
             return self.end(Err(cancelled()));

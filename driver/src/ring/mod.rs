@@ -184,8 +184,9 @@ pub enum Wait {
     AtMost(Option<Duration>),
 }
 
-/// A ring of any kind.
+/// A ring of any kind. Which one is asked for every entry, so it is to be read off a byte of its own.
 #[derive(Debug)]
+#[repr(u8)]
 #[expect(
     clippy::large_enum_variant,
     reason = "there is one a driver, and the kernel's is on the hot path: no pointer to follow there"

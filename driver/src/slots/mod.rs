@@ -26,7 +26,7 @@ mod table;
 
 use std::fmt;
 use std::io;
-use std::mem::ManuallyDrop;
+use std::mem;
 use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
@@ -39,7 +39,7 @@ pub(crate) use self::orphan::Orphaned;
 use self::orphan::{Body, HasVtable};
 pub(crate) use self::slot::Key;
 use self::slot::{Deadline, Phase, Rare, Slot};
-use self::table::Table;
+use self::table::{Free, Table};
 use crate::cancel::TokenInner;
 use crate::fd::{FdRef, Lane, NONE};
 use crate::op::{Operation, Origin, Success, timespec_of};
@@ -77,14 +77,23 @@ pub(crate) struct Done {
 }
 
 /// What [`Slots::look`] sees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Look {
+pub(crate) enum Look<'a> {
     /// The operation can be taken out.
-    Done,
+    Done(Landed<'a>),
+    /// It can, by [`Slots::take_out`]: it has something that few have.
+    DoneRare,
     /// It is in flight.
     Waits,
     /// It is in flight, and another waker is the one to wake.
     WaitsForAnother,
+}
+
+/// A finished operation, in its slot still.
+pub(crate) struct Landed<'a> {
+    index: u32,
+    slot: &'a mut Slot,
+    free: &'a mut Free,
+    memory: &'a mut Memory,
 }
 
 /// A finished operation out of its slot.
@@ -142,45 +151,46 @@ impl Slots {
         self.in_flight
     }
 
-    /// Moves `op` into a slot. `home`: this driver's slots are the ones its descriptor lists.
-    /// `keep`: the operation runs on when its future is dropped.
+    /// Moves an operation into a slot, where it can be reached until the kernel has seen it. `home`: this driver's slots are
+    /// the ones its descriptor lists. `keep`: the operation runs on when its future is dropped.
+    ///
+    /// # Safety
+    ///
+    /// At `op` is an operation which the caller treats as moved away from there, once this has returned.
     #[inline]
-    pub(crate) fn insert<T: Operation>(
+    pub(crate) unsafe fn insert<T: Operation>(
         &mut self,
-        op: T,
+        op: *const T,
         fd: Option<FdRef>,
         home: bool,
         lane: Option<Lane>,
         keep: bool,
         waker: Option<Waker>,
-    ) -> Key {
+    ) -> (Key, &mut T) {
         let (index, slot) = self.table.take();
         let cell = self.memory.lend(T::VTABLE.class, slot.home);
-        // SAFETY: the cell fits a `Body<T>` (its class says so) and is this slot's alone. The timespec is written when
-        // there is a deadline.
-        unsafe { (&raw mut (*cell.cast::<Body<T>>().as_ptr()).op).write(ManuallyDrop::new(op)) };
         self.generation = self.generation.wrapping_add(1);
-        slot.begin(self.generation, cell, &T::VTABLE, lane, keep);
-        slot.waker = waker;
-        slot.fd = fd;
-        self.in_flight += 1;
         let generation = self.generation;
-        if home {
+        slot.begin(generation, cell, &T::VTABLE, lane, keep);
+        // A free slot owns nothing. An assignment would look for what there is to drop.
+        let listed = home && fd.is_some();
+        mem::forget(mem::replace(&mut slot.waker, waker));
+        mem::forget(mem::replace(&mut slot.fd, fd));
+        self.in_flight += 1;
+        if listed {
             self.list(index);
         }
-        Key { index, generation }
-    }
-
-    /// The operation in its cell, to fill in the entry that points at it.
-    ///
-    /// # Safety
-    ///
-    /// `T` is the type `key` was inserted with, and the kernel has not seen the operation yet.
-    #[inline]
-    pub(crate) unsafe fn op_mut<T: Operation>(&mut self, key: Key) -> &mut T {
-        let cell = self.table[key.index].cell;
-        // SAFETY: the cell holds the operation that `insert` wrote; we borrow all slots mutably.
-        unsafe { &mut (*cell.cast::<Body<T>>().as_ptr()).op }
+        let place = cell.cast::<Body<T>>().as_ptr();
+        // SAFETY: the cell fits a `Body<T>` (its class says so), is this slot's alone, and borrowed with all slots from here
+        // on; the operation is the caller's to move, which is the last thing done. The timespec is written when there is a
+        // deadline.
+        let op = unsafe {
+            (&raw mut (*place).op)
+                .cast::<T>()
+                .copy_from_nonoverlapping(op, 1);
+            &mut (*place).op
+        };
+        (Key { index, generation }, op)
     }
 
     /// Writes the deadline where the kernel will read it, and expects its completion too.
@@ -244,15 +254,25 @@ impl Slots {
     ///
     /// If the operation was taken out before.
     #[inline]
-    pub(crate) fn look(&self, key: Key, waker: &Waker) -> Look {
-        let slot = self
-            .slot(key)
+    pub(crate) fn look(&mut self, key: Key, waker: &Waker) -> Look<'_> {
+        let found = self.table.with_free(key.index);
+        let (slot, free) = found
+            .filter(|(slot, _)| slot.generation == key.generation)
             .expect("a slot keeps its operation until its future takes it");
         match (slot.phase, &slot.waker) {
-            (Phase::Done, _) => Look::Done,
+            (Phase::Done, _) if slot.is_rare() => Look::DoneRare,
+            (Phase::Done, _) => Look::Done(Landed {
+                index: key.index,
+                slot,
+                free,
+                memory: &mut self.memory,
+            }),
             (Phase::InFlight | Phase::Sent, Some(old)) if old.will_wake(waker) => Look::Waits,
             (phase, _) => {
-                assert!(phase <= Phase::Sent, "an operation was taken out twice");
+                assert!(
+                    matches!(phase, Phase::InFlight | Phase::Sent),
+                    "an operation was taken out twice"
+                );
                 Look::WaitsForAnother
             }
         }
@@ -267,7 +287,7 @@ impl Slots {
         }
     }
 
-    /// Takes an operation out whose last completion has come, with its result.
+    /// Takes an operation out whose last completion has come, with its result: one of those that are rare.
     ///
     /// # Safety
     ///
@@ -276,32 +296,17 @@ impl Slots {
     /// # Panics
     ///
     /// If its last completion has not come, or it was taken out before.
-    #[inline]
+    #[cold]
     pub(crate) unsafe fn take_out<T: Operation>(&mut self, key: Key) -> Taken<T> {
         let slot = &self.table[key.index];
         assert!(
             slot.generation == key.generation && slot.phase == Phase::Done,
             "an operation was taken out while in flight"
         );
-        let group = match slot.rare {
-            NONE => None,
-            _ => self.take_rare(key),
-        };
+        let group = self.take_rare(key);
         let slot = &mut self.table[key.index];
-        let cell = slot.cell;
-        let taken = Taken {
-            group,
-            result: slot.outcome(),
-            fd: slot.fd.take(),
-            lane: slot.lane,
-            // SAFETY: the cell holds the operation that `insert` wrote; the last completion has come, so the
-            // kernel is done with it, and the slot is freed below, so it is read once.
-            op: ManuallyDrop::into_inner(unsafe {
-                (&raw const (*cell.cast::<Body<T>>().as_ptr()).op).read()
-            }),
-        };
-        // SAFETY: lent for this type; the operation was just moved out of it.
-        unsafe { self.memory.give_back(cell, T::VTABLE.class) };
+        // SAFETY: the caller's; the slot is freed below, so this is done once.
+        let taken = unsafe { slot.take_out(&mut self.memory, group) };
         self.free(key);
         taken
     }
@@ -341,7 +346,7 @@ impl Slots {
     #[inline]
     fn free(&mut self, key: Key) {
         let slot = &self.table[key.index];
-        if slot.rare != NONE || slot.deadline == Deadline::Armed {
+        if slot.is_rare() {
             return self.free_rare(key);
         }
         self.table.free(key.index);
@@ -352,7 +357,7 @@ impl Slots {
         let slot = &mut self.table[key.index];
         if slot.rare != NONE {
             // Its token and its completions were taken out before.
-            let rare = std::mem::replace(&mut slot.rare, NONE);
+            let rare = mem::replace(&mut slot.rare, NONE);
             drop(self.rare.remove(rare as usize));
         }
         if slot.deadline == Deadline::Armed {
@@ -375,13 +380,28 @@ impl Slots {
     }
 }
 
+impl Landed<'_> {
+    /// Takes the operation out, with its result.
+    ///
+    /// # Safety
+    ///
+    /// `T` is the type it was inserted with.
+    #[inline]
+    pub(crate) unsafe fn take_out<T: Operation>(self) -> Taken<T> {
+        // SAFETY: the caller's; the slot is freed below, so this is done once.
+        let taken = unsafe { self.slot.take_out(self.memory, None) };
+        self.free.put(self.index, self.slot);
+        taken
+    }
+}
+
 impl Drop for Slots {
     /// Drops what finished and was never taken; leaks everything if the kernel may still write to some of it.
     fn drop(&mut self) {
         if self.in_flight > 0 {
-            std::mem::forget(std::mem::take(&mut self.memory));
-            std::mem::forget(std::mem::take(&mut self.table));
-            std::mem::forget(std::mem::take(&mut self.rare));
+            mem::forget(mem::take(&mut self.memory));
+            mem::forget(mem::take(&mut self.table));
+            mem::forget(mem::take(&mut self.rare));
             return;
         }
         for key in self.keys(Phase::Done, |_| true) {

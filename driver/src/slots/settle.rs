@@ -1,5 +1,6 @@
 //! What completions mean to their slots.
 
+use std::mem;
 use std::task::Waker;
 
 use super::slot::{Deadline, Of, Phase};
@@ -10,29 +11,36 @@ use crate::op::{Ended, Success};
 use crate::ring::{COPIED, Completion};
 
 impl Slots {
-    /// Notes a completion in its slot; who is to be woken for it goes into `wakers`.
+    /// Notes an operation's own completion in its slot; who is to be woken for it goes into `wakers`.
     #[inline]
     pub(crate) fn settle(
         &mut self,
+        key: Key,
         completion: &Completion,
         wakers: &mut Vec<Waker>,
     ) -> Option<Settled> {
-        let (key, of) = Key::from_user_data(completion.user_data);
-        let slot = self.slot_mut(key)?;
-        if of != Of::Operation || completion.is_of_several() {
-            return self.settle_other(key, of, completion, wakers);
+        let slot = self.table.at_mut(key.index)?;
+        let expected = slot.generation == key.generation && slot.phase == Phase::InFlight;
+        if !expected || completion.is_of_several() || !slot.ends_plainly() {
+            return self.settle_other(completion, wakers);
         }
-        debug_assert!(
-            slot.phase == Phase::InFlight,
-            "a completion after the last one"
-        );
-        slot.result = completion.result;
-        slot.flags = completion.flags;
-        self.last(key, completion, true, wakers)
+        // As in `last`, where there is nothing else to see to.
+        slot.land(completion);
+        if let Some(waker) = slot.waker.take() {
+            wakers.push(waker);
+        }
+        let mut last = false;
+        if let Some(fd) = &slot.fd {
+            if mem::take(&mut slot.listed) {
+                fd.set_head(NONE);
+            }
+            last = fd.finish();
+        }
+        self.in_flight -= 1;
+        last.then(|| self.settle_rare(key, true))
     }
 
     /// What an operation's last completion means; its result is noted. `counted`: its descriptor counts it still.
-    #[inline]
     fn last(
         &mut self,
         key: Key,
@@ -72,17 +80,21 @@ impl Slots {
         })
     }
 
-    /// A completion that is not its operation's only one.
+    /// As [`settle`](Slots::settle), for any completion: also one that is not its operation's only one, or has more to
+    /// follow than a waking.
     #[cold]
-    fn settle_other(
+    pub(crate) fn settle_other(
         &mut self,
-        key: Key,
-        of: Of,
         completion: &Completion,
         wakers: &mut Vec<Waker>,
     ) -> Option<Settled> {
-        let slot = &mut self.table[key.index];
+        let (key, of) = Key::from_user_data(completion.user_data);
+        let slot = self.slot_mut(key)?;
         match of {
+            Of::Operation if !completion.is_of_several() => {
+                slot.land(completion);
+                self.last(key, completion, true, wakers)
+            }
             Of::Timeout => self.settle_timeout(key, completion.result),
             Of::Cancel => {
                 let early = completion.result == -libc::ENOENT && slot.phase == Phase::InFlight;
@@ -254,6 +266,9 @@ impl Slots {
 
 #[cfg(test)]
 mod tests {
+    use std::mem::ManuallyDrop;
+
+    use super::super::Look;
     use super::*;
     use crate::op::SendZc;
 
@@ -269,7 +284,7 @@ mod tests {
                 result,
                 flags,
             };
-            slots.settle(&completion, &mut Vec::new());
+            slots.settle(key, &completion, &mut Vec::new());
         }
         assert_eq!(slots.in_flight(), 0);
     }
@@ -279,11 +294,17 @@ mod tests {
         let mut slots = Slots::new();
         // In turns: what one leaves in its slot is nothing to the next.
         for said in [[RESULT, NOTIFICATION], [NOTIFICATION, RESULT]].repeat(2) {
-            let send = SendZc::new(vec![7_u8; 4]);
-            let key = slots.insert(send, None, false, None, false, None);
+            let send = ManuallyDrop::new(SendZc::new(vec![7_u8; 4]));
+            // SAFETY: it is not used, and not dropped, any more.
+            let (key, _) =
+                unsafe { slots.insert(&raw const *send, None, false, None, false, None) };
             told(&mut slots, key, said);
-            // SAFETY: it was inserted as such.
-            let taken = unsafe { slots.take_out::<SendZc<Vec<u8>>>(key) };
+            let taken = match slots.look(key, Waker::noop()) {
+                // SAFETY: it was inserted as such.
+                Look::Done(landed) => unsafe { landed.take_out::<SendZc<Vec<u8>>>() },
+                // SAFETY: as above.
+                _ => unsafe { slots.take_out::<SendZc<Vec<u8>>>(key) },
+            };
             assert_eq!(taken.result.unwrap().value, 4);
         }
         assert_eq!(slots.notified(), (4, 4));

@@ -2,14 +2,18 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::rc::Rc;
 use std::task::Waker;
 
-use super::orphan::{HasVtable, Vtable};
+use super::Taken;
+use super::memory::Memory;
+use super::orphan::{Body, HasVtable, Vtable};
 use crate::cancel::TokenInner;
 use crate::fd::{FdRef, Lane, NONE};
-use crate::op::{Ended, Nop, Success};
+use crate::op::{Ended, Nop, Operation, Success};
+use crate::ring::Completion;
 
 /// The bit of `user_data` that marks a completion as that of the slot's `LINK_TIMEOUT`.
 const TIMEOUT_BIT: u64 = 1 << 31;
@@ -45,6 +49,16 @@ impl Key {
 
     pub(crate) fn cancel_user_data(self) -> u64 {
         self.user_data() | CANCEL_BIT
+    }
+
+    /// The key, if it is that of an operation's own completion.
+    #[inline]
+    pub(crate) fn of_operation(user_data: u64) -> Option<Key> {
+        let key = Key {
+            index: user_data as u32,
+            generation: (user_data >> 32) as u32,
+        };
+        (user_data & (TIMEOUT_BIT | CANCEL_BIT) == 0).then_some(key)
     }
 
     /// The key, and which of its completions it is.
@@ -205,6 +219,57 @@ impl Slot {
         self.rare = NONE;
         self.cell = cell;
         self.vtable = vtable;
+    }
+
+    /// Whether more is to be done than to free it once its operation is out.
+    #[inline]
+    pub(super) fn is_rare(&self) -> bool {
+        self.rare != NONE || self.deadline == Deadline::Armed
+    }
+
+    /// Whether no more follows the last completion than that somebody is woken, and the descriptor told.
+    #[inline]
+    pub(super) fn ends_plainly(&self) -> bool {
+        // All three at once: `NONE` is all ones.
+        self.next & self.prev & self.rare == NONE && !(self.orphaned | self.notes)
+    }
+
+    /// The last completion has come.
+    #[inline]
+    pub(super) fn land(&mut self, completion: &Completion) {
+        debug_assert!(
+            self.phase == Phase::InFlight,
+            "a completion after the last one"
+        );
+        self.result = completion.result;
+        self.flags = completion.flags;
+        self.phase = Phase::Done;
+    }
+
+    /// Moves the operation, whose last completion has come, out of its cell.
+    ///
+    /// # Safety
+    ///
+    /// `T` is the type it was inserted with, and this is done once.
+    #[inline]
+    pub(super) unsafe fn take_out<T: Operation>(
+        &mut self,
+        memory: &mut Memory,
+        group: Option<FdRef>,
+    ) -> Taken<T> {
+        let body = self.cell.cast::<Body<T>>().as_ptr();
+        // SAFETY: the cell holds the operation that `insert` wrote; the last completion has come, so the kernel is done
+        // with it; it is read once.
+        let op = unsafe { (&raw const (*body).op).read() };
+        // SAFETY: lent for this type; the operation was just moved out of it.
+        unsafe { memory.give_back(self.cell, T::VTABLE.class) };
+        Taken {
+            result: self.outcome(),
+            fd: self.fd.take(),
+            lane: self.lane,
+            group,
+            op: ManuallyDrop::into_inner(op),
+        }
     }
 
     #[inline]

@@ -9,43 +9,59 @@ use super::memory::Cells;
 use super::slot::{MOST, Phase, Slot};
 use crate::fd::NONE;
 
+#[derive(Default)]
 pub(super) struct Table {
     slots: Vec<Slot>,
     cells: Cells,
-    /// The first free slot; each names the next.
-    free: u32,
+    free: Free,
+}
+
+/// The list of free slots.
+pub(super) struct Free {
+    /// The first one; each names the next.
+    first: u32,
     live: usize,
 }
 
-impl Default for Table {
-    fn default() -> Table {
-        Table {
-            slots: Vec::new(),
-            cells: Cells::default(),
-            free: NONE,
+impl Default for Free {
+    fn default() -> Free {
+        Free {
+            first: NONE,
             live: 0,
         }
+    }
+}
+
+impl Free {
+    /// Frees a slot, the one at `index`, whose operation is out.
+    #[inline]
+    pub(super) fn put(&mut self, index: u32, slot: &mut Slot) {
+        debug_assert!(slot.phase != Phase::Free, "a slot was freed twice");
+        slot.phase = Phase::Free;
+        slot.next = self.first;
+        self.first = index;
+        self.live -= 1;
     }
 }
 
 impl Table {
     /// Slots in use.
     pub(super) fn live(&self) -> usize {
-        self.live
+        self.free.live
     }
 
     /// Takes a free slot into use. Its fields are as its last tenant left them, but for those that own something, which
     /// are empty.
     #[inline]
     pub(super) fn take(&mut self) -> (u32, &mut Slot) {
-        if self.free == NONE {
+        if self.free.first == NONE {
             self.add();
         }
-        let index = self.free;
+        let index = self.free.first;
         let slot = &mut self.slots[index as usize];
         debug_assert!(slot.phase == Phase::Free, "a slot was given to two");
-        self.free = slot.next;
-        self.live += 1;
+        self.free.first = slot.next;
+        self.free.live += 1;
         (index, slot)
     }
 
@@ -57,19 +73,26 @@ impl Table {
             "more than 2^30 operations in flight on one thread"
         );
         self.slots.push(Slot::new(self.cells.cell(index)));
-        self.slots[index].next = self.free;
-        self.free = index as u32;
+        self.slots[index].next = self.free.first;
+        self.free.first = index as u32;
     }
 
     /// Frees a slot whose operation is out.
     #[inline]
     pub(super) fn free(&mut self, index: u32) {
-        let slot = &mut self.slots[index as usize];
-        debug_assert!(slot.phase != Phase::Free, "a slot was freed twice");
-        slot.phase = Phase::Free;
-        slot.next = self.free;
-        self.free = index;
-        self.live -= 1;
+        self.free.put(index, &mut self.slots[index as usize]);
+    }
+
+    /// A slot, in use or not, and the list that it goes to when it no longer is.
+    #[inline]
+    pub(super) fn with_free(&mut self, index: u32) -> Option<(&mut Slot, &mut Free)> {
+        Some((self.slots.get_mut(index as usize)?, &mut self.free))
+    }
+
+    /// A slot, in use or not.
+    #[inline]
+    pub(super) fn at_mut(&mut self, index: u32) -> Option<&mut Slot> {
+        self.slots.get_mut(index as usize)
     }
 
     #[inline]

@@ -16,9 +16,7 @@ static WAKER: RawWakerVTable = RawWakerVTable::new(
     },
     |data| {
         // SAFETY: as above; the reference is this call's to drop.
-        let task = unsafe { task_of(data) };
-        wake(task);
-        drop_ref(task);
+        wake_and_drop_ref(unsafe { task_of(data) });
     },
     // SAFETY: as above.
     |data| wake(unsafe { task_of(data) }),
@@ -58,6 +56,23 @@ pub(super) fn wake(task: NonNull<Header>) {
             }
         }
         None => wake_remote(task, REMOTE),
+    });
+}
+
+/// As [`wake`] and [`drop_ref`], for a task on its own thread in one go.
+#[inline]
+fn wake_and_drop_ref(task: NonNull<Header>) {
+    // SAFETY: the caller's reference, which this drops.
+    let header = unsafe { task.as_ref() };
+    current::with_owner(header.owner, |local| match local {
+        Some(local) if header.phase.get() != Phase::Done => {
+            header.refs.set(header.refs.get() - 1);
+            enqueue(header, task, local);
+        }
+        _ => {
+            wake(task);
+            drop_ref(task);
+        }
     });
 }
 
