@@ -50,8 +50,11 @@ fn main() -> Result<(), Box<dyn Error>> {
                 let file = Rc::new(scratch().await?);
                 tasks((0..at_once).map(|_| read(Rc::clone(&file), rounds))).await
             }
+            "spawn" => spawn(at_once, rounds).await,
             "idle" => idle().await,
-            _ => Err(io::Error::other("nop, pair, recv, chunks, read or idle?")),
+            _ => Err(io::Error::other(
+                "nop, pair, recv, chunks, read, spawn or idle?",
+            )),
         }
     })?;
     Ok(())
@@ -72,6 +75,18 @@ where
 async fn nop(rounds: usize) -> io::Result<()> {
     for _ in 0..rounds {
         Op::new(Nop::new()).await?;
+    }
+    Ok(())
+}
+
+/// Tasks spawned and joined, so many at a time.
+async fn spawn(at_once: usize, rounds: usize) -> io::Result<()> {
+    let mut tasks = Vec::with_capacity(at_once);
+    for _ in 0..rounds {
+        tasks.extend((0..at_once).map(|n| runtime::spawn(async move { n })));
+        for (n, task) in tasks.drain(..).enumerate() {
+            assert_eq!(task.await?, n);
+        }
     }
     Ok(())
 }

@@ -17,6 +17,7 @@
 #![allow(unsafe_code, reason = "owns type-erased operations in stable memory")]
 
 mod find;
+mod landed;
 mod memory;
 mod orphan;
 mod second;
@@ -34,15 +35,16 @@ use std::time::Duration;
 use io_uring::types::Timespec;
 use slab::Slab;
 
+pub(crate) use self::landed::Look;
 use self::memory::Memory;
 pub(crate) use self::orphan::Orphaned;
 use self::orphan::{Body, HasVtable};
 pub(crate) use self::slot::Key;
 use self::slot::{Deadline, Phase, Rare, Slot};
-use self::table::{Free, Table};
+use self::table::Table;
 use crate::cancel::TokenInner;
 use crate::fd::{FdRef, Lane, NONE};
-use crate::op::{Operation, Origin, Success, timespec_of};
+use crate::op::{Operation, Success, timespec_of};
 
 /// What has to follow a completion, besides a waking.
 #[derive(Debug)]
@@ -74,26 +76,6 @@ pub(crate) struct Done {
     /// The token the operation had and its place there, and whether the operation ended as cancelled.
     pub(crate) token: Option<(Rc<TokenInner>, usize)>,
     pub(crate) cancelled: bool,
-}
-
-/// What [`Slots::look`] sees.
-pub(crate) enum Look<'a> {
-    /// The operation can be taken out.
-    Done(Landed<'a>),
-    /// It can, by [`Slots::take_out`]: it has something that few have.
-    DoneRare,
-    /// It is in flight.
-    Waits,
-    /// It is in flight, and another waker is the one to wake.
-    WaitsForAnother,
-}
-
-/// A finished operation, in its slot still.
-pub(crate) struct Landed<'a> {
-    index: u32,
-    slot: &'a mut Slot,
-    free: &'a mut Free,
-    memory: &'a mut Memory,
 }
 
 /// A finished operation out of its slot.
@@ -246,102 +228,6 @@ impl Slots {
             .filter(|s| s.generation == key.generation)
     }
 
-    // --- the owner's side -----------------------------------------------------------------------
-
-    /// Whether an operation's last completion has come; or else, whether `waker` is the one to wake then.
-    ///
-    /// # Panics
-    ///
-    /// If the operation was taken out before.
-    #[inline]
-    pub(crate) fn look(&mut self, key: Key, waker: &Waker) -> Look<'_> {
-        let found = self.table.with_free(key.index);
-        let (slot, free) = found
-            .filter(|(slot, _)| slot.generation == key.generation)
-            .expect("a slot keeps its operation until its future takes it");
-        match (slot.phase, &slot.waker) {
-            (Phase::Done, _) if slot.is_rare() => Look::DoneRare,
-            (Phase::Done, _) => Look::Done(Landed {
-                index: key.index,
-                slot,
-                free,
-                memory: &mut self.memory,
-            }),
-            (Phase::InFlight | Phase::Sent, Some(old)) if old.will_wake(waker) => Look::Waits,
-            (phase, _) => {
-                assert!(
-                    matches!(phase, Phase::InFlight | Phase::Sent),
-                    "an operation was taken out twice"
-                );
-                Look::WaitsForAnother
-            }
-        }
-    }
-
-    /// Makes `waker` the one to wake. The one before is the caller's to drop, with nothing borrowed: that may run
-    /// anything.
-    pub(crate) fn set_waker(&mut self, key: Key, waker: Waker) -> Option<Waker> {
-        match self.slot_mut(key) {
-            Some(slot) => slot.waker.replace(waker),
-            None => Some(waker),
-        }
-    }
-
-    /// Takes an operation out whose last completion has come, with its result: one of those that are rare.
-    ///
-    /// # Safety
-    ///
-    /// `T` is the type `key` was inserted with.
-    ///
-    /// # Panics
-    ///
-    /// If its last completion has not come, or it was taken out before.
-    #[cold]
-    pub(crate) unsafe fn take_out<T: Operation>(&mut self, key: Key) -> Taken<T> {
-        let slot = &self.table[key.index];
-        assert!(
-            slot.generation == key.generation && slot.phase == Phase::Done,
-            "an operation was taken out while in flight"
-        );
-        let group = self.take_rare(key);
-        let slot = &mut self.table[key.index];
-        // SAFETY: the caller's; the slot is freed below, so this is done once.
-        let taken = unsafe { slot.take_out(&mut self.memory, group) };
-        self.free(key);
-        taken
-    }
-
-    /// What an operation has besides its descriptor: its group; its completions that nobody asked for are discarded.
-    #[cold]
-    fn take_rare(&mut self, key: Key) -> Option<FdRef> {
-        self.discard_more(key);
-        self.take_group(key)
-    }
-
-    /// The next completion of a multishot operation, if one has come.
-    #[inline]
-    pub(crate) fn take_more(&mut self, key: Key) -> Option<Success> {
-        let rare = self.slot(key)?.rare;
-        self.rare.get_mut(rare as usize)?.more.pop_front()
-    }
-
-    /// Gives completions that nobody has asked for to the operation, which is about to be taken out.
-    #[cold]
-    fn discard_more(&mut self, key: Key) {
-        let slot = &self.table[key.index];
-        let Some(rare) = self.rare.get_mut(slot.rare as usize) else {
-            return;
-        };
-        for success in rare.more.drain(..) {
-            let origin = Origin {
-                fd: slot.fd.as_ref(),
-                ..Origin::NOWHERE
-            };
-            // SAFETY: the operation is in its cell still; the last completion has come.
-            unsafe { (slot.vtable.discard_more)(slot.cell.as_ptr(), success, origin) };
-        }
-    }
-
     /// Frees a slot whose operation is out, now or when its timeout's completion comes.
     #[inline]
     fn free(&mut self, key: Key) {
@@ -377,21 +263,6 @@ impl Slots {
             || self
                 .second(slot)
                 .is_some_and(|second| second.fd.is_close_called())
-    }
-}
-
-impl Landed<'_> {
-    /// Takes the operation out, with its result.
-    ///
-    /// # Safety
-    ///
-    /// `T` is the type it was inserted with.
-    #[inline]
-    pub(crate) unsafe fn take_out<T: Operation>(self) -> Taken<T> {
-        // SAFETY: the caller's; the slot is freed below, so this is done once.
-        let taken = unsafe { self.slot.take_out(self.memory, None) };
-        self.free.put(self.index, self.slot);
-        taken
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) use self::join::{AbortRef, JoinRef};
 pub(super) use self::queue::RunQueue;
 pub(super) use self::spawn::{spawn_local, spawn_remote, spawn_remote_with};
 pub(super) use self::stack::{Batch, TaskStack};
-use self::waker::{drop_ref, enqueue, wake, waker};
+use self::waker::{drop_ref, enqueue, wake_and_drop_ref, waker};
 use super::local::Local;
 use super::state::{CANCEL, State};
 use super::sync::{Cell, UnsafeCell};
@@ -238,8 +238,7 @@ fn finish(task: NonNull<Header>, local: Option<&Local>) {
         free(task);
     }
     if let Some(joiner) = joiner {
-        wake(joiner);
-        drop_ref(joiner);
+        wake_and_drop_ref(joiner);
     }
 }
 

@@ -16,7 +16,8 @@ static WAKER: RawWakerVTable = RawWakerVTable::new(
     },
     |data| {
         // SAFETY: as above; the reference is this call's to drop.
-        wake_and_drop_ref(unsafe { task_of(data) });
+        let task = unsafe { task_of(data) };
+        wake_and_drop_ref(task);
     },
     // SAFETY: as above.
     |data| wake(unsafe { task_of(data) }),
@@ -46,7 +47,7 @@ unsafe fn task_of(data: *const ()) -> NonNull<Header> {
 }
 
 #[inline]
-pub(super) fn wake(task: NonNull<Header>) {
+fn wake(task: NonNull<Header>) {
     // SAFETY: the caller has a reference.
     let header = unsafe { task.as_ref() };
     current::with_owner(header.owner, |local| match local {
@@ -61,7 +62,7 @@ pub(super) fn wake(task: NonNull<Header>) {
 
 /// As [`wake`] and [`drop_ref`], for a task on its own thread in one go.
 #[inline]
-fn wake_and_drop_ref(task: NonNull<Header>) {
+pub(super) fn wake_and_drop_ref(task: NonNull<Header>) {
     // SAFETY: the caller's reference, which this drops.
     let header = unsafe { task.as_ref() };
     current::with_owner(header.owner, |local| match local {
