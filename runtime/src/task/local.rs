@@ -260,6 +260,7 @@ impl Local {
     }
 
     /// Puts a task into the list; its slot is for its header to keep.
+    #[inline]
     pub(super) fn adopt(&self, task: Owned) -> u32 {
         self.spawned.set(self.spawned.get() + 1);
         let slot = self.tasks.borrow_mut().insert(task);

@@ -24,7 +24,7 @@ pub(in crate::task) struct Blocks {
 
 struct Class {
     first: Cell<Option<NonNull<Spare>>>,
-    kept: Cell<usize>,
+    kept_bytes: Cell<usize>,
 }
 
 /// What a block holds while it holds no cell.
@@ -61,7 +61,7 @@ const fn block_layout(layout: Layout) -> Layout {
 #[inline]
 pub(super) fn allocate(blocks: Option<&Blocks>, layout: Layout) -> NonNull<u8> {
     if let (Some(blocks), Some(class)) = (blocks, class_of(layout))
-        && let Some(block) = blocks.classes[class].pop()
+        && let Some(block) = blocks.classes[class].pop(size_of_class(class))
     {
         return block;
     }
@@ -78,10 +78,11 @@ pub(super) fn allocate(blocks: Option<&Blocks>, layout: Layout) -> NonNull<u8> {
 #[inline]
 pub(super) unsafe fn free(blocks: Option<&Blocks>, block: NonNull<u8>, layout: Layout) {
     if let (Some(blocks), Some(class)) = (blocks, class_of(layout))
-        && blocks.classes[class].kept.get() < KEPT_BYTES / size_of_class(class)
+        // Not a count against a quotient: to divide takes longer than all the rest.
+        && blocks.classes[class].kept_bytes.get() + size_of_class(class) <= KEPT_BYTES
     {
         // SAFETY: the block is free and of this class.
-        unsafe { blocks.classes[class].push(block) };
+        unsafe { blocks.classes[class].push(block, size_of_class(class)) };
     } else {
         // SAFETY: promised by the caller; `allocate` rounded the layout the same way.
         unsafe { dealloc(block.as_ptr(), block_layout(layout)) };
@@ -93,31 +94,32 @@ impl Blocks {
         Self {
             classes: std::array::from_fn(|_| Class {
                 first: Cell::new(None),
-                kept: Cell::new(0),
+                kept_bytes: Cell::new(0),
             }),
         }
     }
 }
 
 impl Class {
+    /// A block, of which each has `size` bytes.
     #[inline]
-    fn pop(&self) -> Option<NonNull<u8>> {
+    fn pop(&self, size: usize) -> Option<NonNull<u8>> {
         let block = self.first.get()?;
         // SAFETY: a block in the list holds a `Spare`, written by `push`.
         self.first.set(unsafe { block.as_ref() }.next);
-        self.kept.set(self.kept.get() - 1);
+        self.kept_bytes.set(self.kept_bytes.get() - size);
         Some(block.cast())
     }
 
     /// # Safety
-    /// The block is of this class's size, and free.
+    /// The block is of this class's size, which is `size`, and free.
     #[inline]
-    unsafe fn push(&self, block: NonNull<u8>) {
+    unsafe fn push(&self, block: NonNull<u8>, size: usize) {
         let (block, next) = (block.cast::<Spare>(), self.first.get());
         // SAFETY: every class is larger, and aligned more strictly, than a `Spare`.
         unsafe { block.write(Spare { next }) };
         self.first.set(Some(block));
-        self.kept.set(self.kept.get() + 1);
+        self.kept_bytes.set(self.kept_bytes.get() + size);
     }
 }
 
@@ -125,10 +127,38 @@ impl Drop for Blocks {
     fn drop(&mut self) {
         for (at, class) in self.classes.iter().enumerate() {
             let layout = Layout::from_size_align(size_of_class(at), ALIGN).expect("as above");
-            while let Some(block) = class.pop() {
+            while let Some(block) = class.pop(size_of_class(at)) {
                 // SAFETY: it is in no cell's use, and was allocated with its class's layout.
                 unsafe { dealloc(block.as_ptr(), layout) };
             }
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_each_class_a_mebibyte_is_kept_and_the_rest_given_back() {
+        let blocks = Blocks::new();
+        let layout = Layout::from_size_align(1000, ALIGN).unwrap();
+        let size = size_of_class(class_of(layout).unwrap());
+        for _ in 0..2 {
+            let many: Vec<_> = (0..2000).map(|_| allocate(Some(&blocks), layout)).collect();
+            for block in many {
+                // SAFETY: allocated above, and used by nobody.
+                unsafe { free(Some(&blocks), block, layout) };
+            }
+            let kept: Vec<_> = blocks.classes.iter().map(|c| c.kept_bytes.get()).collect();
+            assert_eq!(kept.iter().sum::<usize>(), KEPT_BYTES);
+        }
+        let class = &blocks.classes[class_of(layout).unwrap()];
+        let listed: Vec<_> = std::iter::from_fn(|| class.pop(size)).collect();
+        assert_eq!(listed.len(), KEPT_BYTES / size);
+        for block in listed {
+            // SAFETY: as above.
+            unsafe { free(Some(&blocks), block, layout) };
         }
     }
 }

@@ -138,7 +138,7 @@ pub(super) fn is_owner(owner: NonNull<Shared>) -> bool {
 }
 
 /// Gives `f` the executor if it is the current one of this thread.
-#[inline]
+#[inline(always)]
 pub(super) fn with_owner<R>(owner: NonNull<Shared>, f: impl FnOnce(Option<&Local>) -> R) -> R {
     let local = CURRENT.with(|current| {
         let is_owner = ptr::eq(current.owner.get(), owner.as_ptr());
