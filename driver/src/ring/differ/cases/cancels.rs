@@ -66,7 +66,9 @@ fn one_of_several_with_one_number_that_ends_leaves_the_others_to_be_found() {
 #[test]
 fn a_cancel_by_a_closed_descriptor_is_told_so() {
     on_both(|tried| {
-        let closed = pipe().0.as_raw_fd();
+        // A number that nobody is given meanwhile: the lowest are.
+        let closed = rustix::io::fcntl_dupfd_cloexec(pipe().0, 700);
+        let closed = closed.map(|fd| fd.as_raw_fd()).unwrap();
         for (number, by) in [
             CancelBuilder::fd(Fd(closed)),
             CancelBuilder::fd(Fd(closed)).all(),

@@ -8,8 +8,8 @@ use std::os::unix::net::UnixStream;
 use io_uring::types::{CancelBuilder, Fd, Fixed};
 use io_uring::{opcode, squeue};
 
-use super::tables::{ANY, EMPTY, FULL, NO_ROW, accept, accept_many, close, read, with_field};
-use super::{all, on_both, pipe, poll_of};
+use super::tables::{ANY, EMPTY, FULL, NO_ROW, accept, accept_many, close, open, read, with_field};
+use super::{PATIENCE, all, on_both, pipe, poll_of};
 
 /// Where it is in an entry.
 const FLAGS: usize = 28;
@@ -48,6 +48,9 @@ fn what_has_begun_on_a_row_keeps_its_file_and_no_more_does() {
         drop(writer);
         let write = || opcode::Write::new(Fixed(1), b"row".as_ptr(), 3).build();
         assert_eq!(tried.one(write()), 3);
+        // Until another takes its place.
+        assert_eq!(tried.one(open(Some(1), libc::O_WRONLY)), 0);
+        assert_eq!(tried.one(write()), 3);
         tried.tables().register_files_update(1, &[-1]).unwrap();
         assert_eq!(tried.one(write()), EMPTY);
         let mut all = Vec::new();
@@ -62,7 +65,10 @@ fn a_connection_for_which_no_row_is_free_is_dropped() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let fd = listener.as_raw_fd();
         let connect = || TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let ended = |mut client: TcpStream| client.read(&mut [0]).unwrap();
+        let ended = |mut client: TcpStream| {
+            client.set_read_timeout(Some(PATIENCE)).unwrap();
+            client.read(&mut [0]).unwrap()
+        };
         tried.tables().register_files_sparse(3).unwrap();
         let clients = [(); 5].map(|()| connect());
         let row = accept(fd, Some(1), 0);

@@ -33,7 +33,7 @@ fn slot(row: Option<u32>) -> DestinationSlot {
     }
 }
 
-fn open(row: Option<u32>, flags: i32) -> squeue::Entry {
+pub(super) fn open(row: Option<u32>, flags: i32) -> squeue::Entry {
     let open = opcode::OpenAt::new(Fd(libc::AT_FDCWD), c"/dev/zero".as_ptr());
     open.flags(flags).file_index(Some(slot(row))).build()
 }
