@@ -60,6 +60,7 @@
 //! | `run.rs` | how a scenario is run: watchdog, own process, skips |
 //! | `order.rs` | ordering by events |
 //! | `process.rs` | what this process holds: descriptors, threads, memory |
+//! | `refuse.rs`, `bin/refused.rs` | io_uring forbidden, for a thread or a whole program |
 //! | `sockets.rs` | what scenarios do their I/O on |
 //! | `canary.rs` | buffers that tell of a write after they were freed |
 //! | `dropping.rs` | a buffer that does something when it is dropped |
@@ -72,6 +73,7 @@ mod dropping;
 mod fork;
 mod order;
 mod process;
+mod refuse;
 pub mod rings;
 mod run;
 mod sockets;
@@ -85,6 +87,7 @@ pub use order::{
     closed_elsewhere, driver, metrics, poll_now, poll_once, submitted, until, within_a_turn,
 };
 pub use process::{fds, forget_on_purpose, raise_descriptor_limit, resident_bytes, threads};
+pub use refuse::refuse_rings;
 pub use rings::Ring;
 pub use run::{alone, apart, give_time, here, skip, test_name, watchdog};
 pub use sockets::{pipe, socket_pair, tcp_listener};

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use annulet_tests::rings::REFUSED;
 use annulet_tests::{
-    Ring, apart, fds, forget_on_purpose, poll_now, skip, spec, submitted, test_name, watchdog,
+    Ring, apart, fds, forget_on_purpose, poll_now, refuse_rings, skip, spec, submitted, test_name,
+    watchdog,
 };
 use runtime::net::{TcpListener, TcpStream};
 use runtime::{Builder, DriverKind, Op, Runtime, fs, op};
@@ -21,7 +22,7 @@ use signal_hook::consts::SIGURG;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber, span};
 
-use crate::i_refusals::{assert_says, refuse_rings};
+use crate::i_refusals::assert_says;
 
 const VARIABLE: &str = "ANNULET_DRIVER";
 /// "nobody", on every Linux.

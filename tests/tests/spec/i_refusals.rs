@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use annulet_tests::{
-    Ring, driver, fds, metrics, pipe, poll_once, skip, socket_pair, spec, submitted,
+    Ring, driver, fds, metrics, pipe, poll_once, refuse_rings, skip, socket_pair, spec, submitted,
 };
 use runtime::buf::IoBufExt;
 use runtime::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
@@ -20,7 +20,6 @@ use runtime::{Fd, Handle, Op, Runtime, chain, fs, is_cancelled, op};
 use rustix::io_uring::IoringOp;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 
 spec! {
     alone i1_a_forbidden_ring_says_who_forbids_it on kernel, plain, tiny;
@@ -41,25 +40,6 @@ spec! {
     async i5_names_with_nul_are_refused_before_any_io;
     async i5_paths_with_nul_are_refused_by_every_function_that_takes_one;
     async i5_times_of_zero_and_missing_addresses_are_refused_before_any_io;
-}
-
-/// Has the kernel answer `errno` to all that io_uring is: for this thread, and the threads and processes it starts.
-pub(crate) fn refuse_rings(errno: i32) {
-    let calls = [
-        libc::SYS_io_uring_setup,
-        libc::SYS_io_uring_enter,
-        libc::SYS_io_uring_register,
-    ];
-    let filter = SeccompFilter::new(
-        calls.map(|call| (call, Vec::new())).into(),
-        SeccompAction::Allow,
-        SeccompAction::Errno(errno.cast_unsigned()),
-        std::env::consts::ARCH
-            .try_into()
-            .expect("a filter for this machine"),
-    );
-    let filter = BpfProgram::try_from(filter.unwrap()).unwrap();
-    apply_filter(&filter).unwrap();
 }
 
 /// Why no ring can be built where `io_uring_setup(2)` answers `errno`: on a thread of its own, whose filter goes with it.
