@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use annulet_tests::rings::REFUSED;
 use annulet_tests::{
     Ring, apart, fds, forget_on_purpose, poll_now, refuse_rings, skip, spec, submitted, test_name,
-    watchdog,
+    threads, watchdog,
 };
 use runtime::net::{TcpListener, TcpStream};
 use runtime::{Builder, DriverKind, Op, Runtime, fs, op};
@@ -60,6 +60,8 @@ in_a_process_of_its_own! {
     i1_the_variable_may_leave_the_choice_alone, |command| says(command, "auto"), the_variable_says_nothing;
     i1_an_empty_variable_leaves_the_choice_alone, |command| says(command, ""), the_variable_says_nothing;
     i1_a_variable_that_names_no_ring_is_told, |command| says(command, "Poll "), the_variable_says_nonsense;
+    i1_workers_are_as_many_as_the_pool_may_have_and_end_when_there_is_nothing_to_do,
+        |command| { says(command, "poll"); command.env("BLOCKING_MAX_THREADS", "2"); }, two_workers;
 }
 
 fn unset(command: &mut Command) {
@@ -248,6 +250,42 @@ fn the_variable_says_nonsense() {
     let report = runtime::doctor();
     assert_says(&report.driver.clone().unwrap_err(), &[VARIABLE]);
     assert_says(&report, &["Poll ", "unset ANNULET_DRIVER"]);
+}
+
+/// More jobs than workers, none of which ends before somebody else has come.
+fn two_workers() {
+    let workers = || {
+        threads()
+            .iter()
+            .filter(|name| name.starts_with("blocking"))
+            .count()
+    };
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    let fifos = (0..16).map(|n| dir.path().join(n.to_string()));
+    let fifos: Vec<_> = fifos
+        .inspect(|fifo| rustix::fs::mkfifoat(rustix::fs::CWD, fifo, mode).unwrap())
+        .collect();
+    Runtime::new().unwrap().block_on(async {
+        let opens = fifos.iter().map(|fifo| {
+            let open = op::OpenAt::new(fifo, libc::O_RDONLY, 0).unwrap();
+            runtime::spawn(Op::new(open.may_block()))
+        });
+        let opens: Vec<_> = opens.collect();
+        submitted().await;
+        for (fifo, open) in fifos.iter().zip(opens) {
+            assert!((1..=2).contains(&workers()), "{:?}", threads());
+            let _writer = std::fs::OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open(fifo)
+                .unwrap();
+            open.await.unwrap().unwrap();
+        }
+    });
+    while workers() > 0 {
+        thread::yield_now();
+    }
 }
 
 #[test]
