@@ -10,7 +10,6 @@
 //! | `QUEUED` | `GIVEN_UP` | a cancel | the request is completed at once; the worker does nothing |
 //! | `RUNNING` | `DONE` | the worker | its report completes the request |
 //! | `RUNNING` | `GIVEN_UP` | a cancel, of a job on copies only | the request is completed; what the work brings is thrown away |
-
 //!
 //! A worker whose job was given up may be stuck in a call that waits for somebody (the other end of a FIFO). It is
 //! sent a signal to get it out: `SIGURG`, which by default does nothing. Its handler, which does nothing either, is
