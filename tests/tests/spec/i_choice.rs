@@ -274,7 +274,7 @@ fn two_workers() {
         let opens: Vec<_> = opens.collect();
         submitted().await;
         for (fifo, open) in fifos.iter().zip(opens) {
-            assert!((1..=2).contains(&workers()), "{:?}", threads());
+            assert!(workers() <= 2, "{:?}", threads());
             let _writer = std::fs::OpenOptions::new()
                 .read(true)
                 .write(true)
