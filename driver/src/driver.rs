@@ -262,16 +262,10 @@ impl Driver {
         self.inner.attempts.take(self.inner.counts.staged.get())
     }
 
-    /// The same of a send.
+    /// The same of a send that begins, which is counted also if it is not `worth` it.
     #[inline]
-    pub(crate) fn may_attempt_send(&self) -> bool {
-        self.inner.attempts.take_send()
-    }
-
-    /// A send is tried.
-    #[inline]
-    pub(crate) fn note_attempt(&self) {
-        self.inner.attempts.note();
+    pub(crate) fn may_attempt_send(&self, worth: bool) -> bool {
+        self.inner.attempts.take_send(worth)
     }
 
     // --- a future's side ------------------------------------------------------------------------

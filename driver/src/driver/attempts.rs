@@ -81,18 +81,17 @@ impl Attempts {
         may
     }
 
-    /// The same of a send that begins, whether or not it will be tried.
+    /// The same of a send that begins. It counts as one of the turn's also where it is not `worth` a try.
     #[inline]
-    pub(super) fn take_send(&self) -> bool {
+    pub(super) fn take_send(&self, worth: bool) -> bool {
         let sends = self.sends.get();
         self.sends.set(sends.saturating_add(1));
-        self.on && sends < FEW_SENDS && self.sends_before.get() <= FEW_SENDS
-    }
-
-    /// One of those is made.
-    #[inline]
-    pub(super) fn note(&self) {
-        self.made.set(self.made.get() + 1);
+        let few = sends < FEW_SENDS && self.sends_before.get() <= FEW_SENDS;
+        let may = self.on && worth && few;
+        if may {
+            self.made.set(self.made.get() + 1);
+        }
+        may
     }
 }
 
@@ -124,13 +123,13 @@ mod tests {
     #[test]
     fn none_is_made_where_they_are_off() {
         assert!(!Attempts::new(false).take(0));
-        assert!(!Attempts::new(false).take_send());
+        assert!(!Attempts::new(false).take_send(true));
     }
 
     #[test]
     fn a_few_sends_a_turn_are_tried_and_none_after_a_turn_with_many() {
         let attempts = Attempts::new(true);
-        let tried = |count| (0..count).filter(|_| attempts.take_send()).count() as u32;
+        let tried = |count| (0..count).filter(|_| attempts.take_send(true)).count() as u32;
         assert_eq!(tried(FEW_SENDS), FEW_SENDS);
         attempts.refill();
         assert_eq!(tried(3 * FEW_SENDS), FEW_SENDS);

@@ -31,7 +31,12 @@ impl<T: Operation> Op<T> {
         let tried = op.attempts()?;
         let hint = fd.hint(tried);
         let advice = hint.advice();
-        if !is_its_turn(driver, tried, advice) {
+        let worth = advice != Advice::Ring;
+        let may = match tried {
+            Tried::Send => driver.may_attempt_send(worth),
+            _ => worth && driver.may_attempt(),
+        };
+        if !may {
             return None;
         }
         if advice == Advice::Ask {
@@ -79,20 +84,6 @@ impl<T: Operation> Op<T> {
         }
         self.end(result)
     }
-}
-
-/// Whether an attempt is to be made now; it is counted.
-#[inline]
-fn is_its_turn(driver: &Driver, tried: Tried, advice: Advice) -> bool {
-    if tried != Tried::Send {
-        return advice != Advice::Ring && driver.may_attempt();
-    }
-    // Counted also where it is not tried.
-    let may = driver.may_attempt_send() && advice != Advice::Ring;
-    if may {
-        driver.note_attempt();
-    }
-    may
 }
 
 /// Whether the descriptor is of a kind that can be tried so: a stream, where what is there at once is all that can be

@@ -14,9 +14,7 @@ use super::{Operation, Origin, Success};
 use crate::buf::{BufResult, IoBuf, kernel_len, refuse_empty};
 use crate::driver::Driver;
 use crate::fd::Lane;
-
-/// `IORING_SEND_ZC_REPORT_USAGE`: the notification says whether the kernel has copied after all.
-pub(super) const REPORT_USAGE: u16 = 1 << 3;
+use crate::ring::REPORT_USAGE;
 
 /// Sends a buffer's initialised bytes on a connected socket without copying them. Never raises `SIGPIPE`.
 ///

@@ -9,11 +9,12 @@ use io_uring::{opcode, squeue, types};
 use socket2::SockAddr;
 
 use super::send::send_flags;
-use super::send_zc::{REPORT_USAGE, Way};
+use super::send_zc::Way;
 use super::{Control, Operation, Origin, Success};
 use crate::buf::{BufResult, IoBuf, IoVecs, IoVectoredBuf, refuse_empty};
 use crate::driver::Driver;
 use crate::fd::Lane;
+use crate::ring::REPORT_USAGE;
 
 /// Sends the initialised bytes of several buffers, as one message, which may be empty. Never raises `SIGPIPE`.
 ///

@@ -7,11 +7,12 @@ use std::os::fd::RawFd;
 use io_uring::{opcode, squeue, types};
 
 use super::position::{Position, placed};
-use super::send_zc::{REPORT_USAGE, Way};
+use super::send_zc::Way;
 use super::{Operation, Origin, Success, attempt};
 use crate::buf::{Alignment, BufResult, IoVecs, IoVectoredBuf, kernel_count, refuse_empty};
 use crate::driver::Driver;
 use crate::fd::{Lane, Tried};
+use crate::ring::REPORT_USAGE;
 
 placed!(Writev);
 

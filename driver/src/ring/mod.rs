@@ -129,6 +129,11 @@ const MORE: u32 = 1 << 1;
 /// `IORING_CQE_F_NOTIF`.
 const NOTIFICATION: u32 = 1 << 3;
 
+/// `IORING_CQE_F_BUF_MORE`.
+const BUFFER_MORE: u32 = 1 << 4;
+
+/// `IORING_SEND_ZC_REPORT_USAGE`: the notification says whether the kernel has copied after all.
+pub(crate) const REPORT_USAGE: u16 = 1 << 3;
 /// `IORING_NOTIF_USAGE_ZC_COPIED`, a bit of a notification's result.
 pub(crate) const COPIED: u32 = 1 << 31;
 

@@ -4,9 +4,10 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use annulet_tests::{Ring, metrics, poll_now, spec, submitted};
+use annulet_tests::{Ring, metrics, spec};
 use runtime::buf::Chunk;
-use runtime::net::UnixStream;
+
+use crate::h_chunks::{pair, send, untaken};
 
 spec! {
     async small_chunks_share_a_buffer on incremental, poll_incremental;
@@ -16,14 +17,6 @@ spec! {
     h2_parts_of_one_buffer_outlive_their_runtime on incremental, poll_incremental;
     h2_a_buffer_is_used_again_whatever_order_its_parts_come_back_in on incremental, poll_incremental;
     buffers_too_large_to_be_filled_by_and_by_are_filled_at_once on incremental, poll_incremental;
-}
-
-fn pair() -> (UnixStream, UnixStream) {
-    UnixStream::pair().expect("a socket pair")
-}
-
-async fn send(to: &UnixStream, bytes: impl Into<Vec<u8>>) {
-    to.write_all(bytes.into()).await.0.expect("there is room");
 }
 
 /// Messages, each received before the next is sent.
@@ -52,21 +45,8 @@ async fn small_chunks_share_a_buffer(_: Ring) {
 }
 
 async fn h1_a_stream_that_nobody_reads_pauses_at_64_chunks(_: Ring) {
-    let (ours, theirs) = pair();
-    let mut stream = ours.chunks();
-    assert!(poll_now(&mut Box::pin(stream.next())).await.is_pending());
-    for n in 0..200u8 {
-        send(&theirs, [n]).await;
-        submitted().await;
-        submitted().await;
-    }
     // What waits in the socket still is not in a chunk.
-    assert_eq!(rustix::io::ioctl_fionread(&ours).unwrap(), 200 - 64);
-    let mut got = Vec::new();
-    while got.len() < 200 {
-        got.extend_from_slice(&stream.next().await.unwrap().unwrap());
-    }
-    assert!(got.iter().copied().eq(0..200u8));
+    untaken(|ours| assert_eq!(rustix::io::ioctl_fionread(ours).unwrap(), 200 - 64)).await;
 }
 
 fn h2_a_part_that_is_kept_keeps_its_buffer_and_no_other(ring: Ring) {

@@ -147,7 +147,8 @@ impl PollRing {
             && (!by_number || entry.user_data == wanted.addr)
     }
 
-    /// 0 if it was ended, or as with the kernel how many [of one kind](kind) were; `ENOENT` if it has not begun or is gone, `EALREADY` if it runs and will end by itself.
+    /// 0 if it was ended, or as with the kernel how many [of one kind](kind) were; `ENOENT` if it has not begun or is gone,
+    /// `EALREADY` if it runs and will end by itself.
     pub(super) fn cancel_one(&mut self, key: Key) -> i32 {
         let Some(request) = self.requests.find(key) else {
             return -libc::ENOENT;

@@ -10,9 +10,8 @@ use io_uring::types::Fd;
 use io_uring::{opcode, squeue};
 
 use super::{NEVER, SOON, Tried, on_both, pipe, poll_of, tcp};
-use crate::ring::COPIED;
+use crate::ring::{COPIED, REPORT_USAGE};
 
-const REPORT_USAGE: u16 = 1 << 3;
 static BYTES: [u8; 6] = *b"zerocp";
 
 fn in_place(fd: &impl AsRawFd) -> opcode::SendZc {

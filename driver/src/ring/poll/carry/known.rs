@@ -5,8 +5,8 @@
 use io_uring::{opcode as op, squeue};
 
 use super::super::entry::Entry;
-use super::send_zc::REPORT_USAGE;
 use super::socket::{ACCEPT_MULTISHOT, POLL_FIRST, RECV_MULTISHOT};
+use crate::ring::REPORT_USAGE;
 
 const FLAGS: u8 = squeue::Flags::FIXED_FILE.bits()
     | squeue::Flags::IO_LINK.bits()

@@ -15,9 +15,7 @@ use super::super::entry::Entry;
 use super::super::requests::Progress;
 use super::socket::{self, option};
 use super::{Outcome, message};
-use crate::ring::{COPIED, NOTIFICATION};
-
-pub(super) const REPORT_USAGE: u16 = 1 << 3;
+use crate::ring::{COPIED, NOTIFICATION, REPORT_USAGE};
 
 /// Whether `entry` has a notification behind its result.
 pub(in super::super) fn notifies(entry: &Entry) -> bool {

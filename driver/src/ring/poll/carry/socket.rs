@@ -16,15 +16,12 @@ use super::super::requests::{Key, Progress};
 use super::super::watch::poll_now;
 use super::rw::is_nonblocking;
 use super::{IN, OUT, Outcome, answer, message, uninterrupted};
+use crate::ring::{BUFFER_MORE, PICKED};
 
 pub(super) const ACCEPT_MULTISHOT: u16 = 1;
 /// Waits for data before it looks for a buffer.
 pub(super) const POLL_FIRST: u16 = 1;
 pub(super) const RECV_MULTISHOT: u16 = 1 << 1;
-/// A buffer was picked: its number is in the upper half.
-const CQE_BUFFER: u32 = 1;
-/// The buffer has room left for others.
-const CQE_BUFFER_MORE: u32 = 1 << 4;
 /// How many buffers one look fills for one request, so that others get their turn; as the kernel has it.
 const RECEIVES: usize = 32;
 /// How many connections one look accepts, so that others get their turn.
@@ -231,8 +228,8 @@ pub(super) fn recv_picked(ring: &mut PollRing, key: Key, entry: &Entry) -> Outco
             ring.watch.drained(fd, entry.identity);
         }
         let leaves = ring.groups.take(entry.buf_index, received.cast_unsigned());
-        let left = if leaves { CQE_BUFFER_MORE } else { 0 };
-        let flags = CQE_BUFFER | left | u32::from(buffer.number) << 16;
+        let left = if leaves { BUFFER_MORE } else { 0 };
+        let flags = PICKED | left | u32::from(buffer.number) << 16;
         if !many {
             return Outcome::Picked(received, flags);
         }
