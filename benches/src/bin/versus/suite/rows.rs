@@ -265,7 +265,7 @@ pub(super) static ALL: &[Row] = &[
         view("echo, 8 × 64 KiB", "Echo, 8 connections × 64 KiB: server CPU an echo", "µs", cpu_us, &[Aim::Peers]),
     ])),
     served("pipelined", "echo", |s| (s.connections, s.pipeline) = (64, 16), &[
-        view("echo, 16 at a time", "Echo, 64 connections × 64 B, 16 on their way on each: server CPU an echo", "µs", cpu_us, &[Aim::Peers]),
+        view("echo, 16 at a time", "Echo, 64 × 64 B, 16 on their way on each: server CPU an echo", "µs", cpu_us, &[Aim::Peers]),
     ]),
     served("ping", "ping", |_| (), &[
         view("round trip, one core", "Echo, one connection, both ends on one core: a round trip", "µs", elapsed_us, &[Aim::Floor(1.02)]),
@@ -277,11 +277,11 @@ pub(super) static ALL: &[Row] = &[
         view("download", "Streams from the server: its CPU for a MiB", "µs", cpu_us, &[Aim::Peers]),
     ]),
     full(served("both-ways", "echo", |s| (s.connections, s.size, s.pipeline) = (8, 65536, 16), &[
-        view("both ways at once", "Streams to the server and back at once: its CPU for a MiB each way", "µs", cpu_us_per_16, &[Aim::Peers]),
+        view("both ways at once", "Streams there and back at once: server CPU for a MiB", "µs", cpu_us_per_16, &[Aim::Peers]),
     ])),
     served("churn", "churn", |_| (), &[
-        view("accept, echo, close", "Connections that come, are answered once, and go: server CPU for one", "µs", cpu_us, &[Aim::Peers]),
-        more(view("their rate", "Connections that come, are answered once, and go: a second", "/s", per_second, &[Aim::Peers])),
+        view("accept, echo, close", "Connections answered once and closed: server CPU for one", "µs", cpu_us, &[Aim::Peers]),
+        more(view("their rate", "Connections answered once and closed: a second", "/s", per_second, &[Aim::Peers])),
     ]),
     served("http", "http", |_| (), &[
         view("HTTP/1.1 hello", "HTTP/1.1, a greeting: server CPU a request", "µs", cpu_us, &[Aim::Peers]),
@@ -322,7 +322,7 @@ pub(super) static ALL: &[Row] = &[
     full(part("sleep-crowd", &[view("sleep of 1 ms, in a crowd", "A sleep of 1 ms among 1,000 sleepers: CPU", "ns", none, &[Aim::Figure(220.0)])])),
     full(part("sleep-p50", &[view("sleep of 1 ms, how long", "A lone sleep of 1 ms: how long it takes, median", "µs", none, &[Aim::Figure(1100.0)])])),
     part("wake-same", &[view("channel, same thread", "A channel on one thread, there and back: CPU", "ns", none, &[Aim::Peers])]),
-    full(part("wake-threads", &[view("channel, two threads", "A channel between two threads on one core, there and back: CPU", "ns", none, &[Aim::Figure(4500.0)])])),
+    full(part("wake-threads", &[view("channel, two threads", "A channel between two threads, there and back: CPU", "ns", none, &[Aim::Figure(4500.0)])])),
     part("pipe", &[view("pipe, a byte", "A byte written to a pipe and read from it: CPU", "ns", none, &[Aim::Floor(1.25), Aim::Peers])]),
 ];
 
@@ -341,6 +341,14 @@ mod tests {
             if let Asked::Scenario { workload: name, .. } = row.asked {
                 assert!(workload(name).is_some(), "{}", row.name);
             }
+        }
+    }
+
+    #[test]
+    fn titles_fit_above_a_panel() {
+        let views = ALL.iter().flat_map(|row| row.views);
+        for view in views {
+            assert!(view.title.chars().count() <= 60, "{}", view.title);
         }
     }
 }

@@ -13,8 +13,8 @@ const WIDTH: f64 = 1000.0;
 const MARGIN: f64 = 24.0;
 const PANEL: f64 = 464.0;
 /// In a panel: names to the left, bars, figures to the right.
-const NAMES: f64 = 104.0;
-const BARS: f64 = 220.0;
+const NAMES: f64 = 140.0;
+const BARS: f64 = 190.0;
 const LINE: f64 = 20.0;
 const TITLE: f64 = 26.0;
 const GAP: f64 = 26.0;
