@@ -70,6 +70,8 @@ struct Inner {
     ready: RefCell<Vec<Waker>>,
     remote: Remote,
     closed: Cell<bool>,
+    /// What follows a completion is being done, in the midst of a turn.
+    following: Cell<bool>,
     kind: DriverKind,
     support: Support,
     refused: Option<io::Error>,
@@ -128,6 +130,7 @@ impl Driver {
             ready: RefCell::new(Vec::with_capacity(256)),
             remote,
             closed: Cell::new(false),
+            following: Cell::new(false),
             kind,
             support,
             refused,

@@ -95,6 +95,12 @@ impl Kept {
 
     // --- putting --------------------------------------------------------------------------------
 
+    /// Bytes of a stream that were taken and not used: they come before all else.
+    pub(crate) fn put_back(&mut self, bytes: &[u8]) {
+        self.bytes
+            .splice(self.taken..self.taken, bytes.iter().copied());
+    }
+
     /// What a read brought; nothing is the end of a stream, but a message like any other where there are
     /// boundaries.
     pub(crate) fn put_bytes(&mut self, bytes: &[u8]) {

@@ -23,6 +23,7 @@ mod current;
 mod driver;
 mod fd;
 mod group;
+mod guarded;
 mod into_std;
 mod kept;
 pub mod op;

@@ -70,6 +70,39 @@ fn a_waker_may_close_the_descriptor_whose_direction_it_is_handed() {
     hears.recv_timeout(LONG).unwrap();
 }
 
+/// Has the driver of its thread turn when it is woken.
+struct Turner(Mutex<Option<io::Result<()>>>);
+
+impl Wake for Turner {
+    fn wake(self: Arc<Self>) {
+        let driver = Driver::try_current().unwrap();
+        *self.0.lock().unwrap() = Some(driver.turn(Wait::No));
+    }
+}
+
+#[test]
+fn a_turn_within_a_turn_is_refused() {
+    run(|driver| async move {
+        let (a, b) = socket_pair();
+        let mut first = Op::on(&a, Recv::new(vec![0; 8]));
+        assert!(poll_once(&mut first).is_pending());
+        let turner = Arc::new(Turner(Mutex::default()));
+        let waker = Waker::from(turner.clone());
+        let mut second = Op::on(&a, Recv::new(vec![0; 8]));
+        let polled = Pin::new(&mut second).poll(&mut Context::from_waker(&waker));
+        assert!(polled.is_pending());
+        // It is handed the direction in the midst of a turn: what brings that is discarded there.
+        drop(first);
+        Op::on(&b, Send::new(vec![1])).await.0.unwrap();
+        while turner.0.lock().unwrap().is_none() {
+            driver.turn(Wait::AtMost(Some(LONG))).unwrap();
+        }
+        let refused = turner.0.lock().unwrap().take().unwrap().unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ResourceBusy);
+        assert_eq!(second.await.0.unwrap(), 1);
+    });
+}
+
 #[test]
 fn the_longest_deadline_does_not_pass() {
     run(|_| async {

@@ -53,7 +53,8 @@ impl Runtime {
     ///
     /// # Panics
     ///
-    /// From inside one of its own tasks. Tasks of *other* runtimes may call it: the loop around it may be one of those.
+    /// From inside one of its own tasks, and of whatever else it calls (a waker, a buffer's destructor). Tasks of *other*
+    /// runtimes may call it: the loop around it may be one of those.
     ///
     /// # Examples
     ///

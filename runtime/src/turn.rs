@@ -87,6 +87,8 @@ pub(crate) struct Core<P: Park> {
     budget: u32,
     turns: Cell<u64>,
     sleeps: Cell<u64>,
+    /// The loop runs further up the stack.
+    looping: Cell<bool>,
 }
 
 thread_local! {
@@ -110,6 +112,7 @@ impl<P: Park> Core<P> {
             budget: budget.max(1),
             turns: Cell::new(0),
             sleeps: Cell::new(0),
+            looping: Cell::new(false),
         }
     }
 
@@ -123,6 +126,7 @@ impl<P: Park> Core<P> {
     #[track_caller]
     pub(crate) fn block_on<F: Future>(&self, future: F) -> io::Result<F::Output> {
         let _blocking = Blocking::begin();
+        let _looping = Looping::begin(&self.looping);
         self.enter(|| {
             let mut future = pin!(Some(future));
             let mut main = Main::Pending;
@@ -181,13 +185,10 @@ impl<P: Park> Core<P> {
     /// The park's.
     ///
     /// # Panics
-    /// From inside a task of this executor.
+    /// From inside a task of this executor, and from all else that it calls: a waker, a buffer's destructor.
     #[track_caller]
     pub(crate) fn run_once(&self) -> io::Result<bool> {
-        assert!(
-            !self.local.is_running(),
-            "this runtime is running already: `run_once` is for the loop around it, not for its tasks"
-        );
+        let _looping = Looping::begin(&self.looping);
         let _blocking = Blocking::nest();
         self.enter(|| {
             self.local.awake();
@@ -289,6 +290,26 @@ impl Blocking {
 impl Drop for Blocking {
     fn drop(&mut self) {
         BLOCKING.set(self.0);
+    }
+}
+
+/// A round within a round would take the main task's wake, and settle completions out of their order.
+struct Looping<'a>(&'a Cell<bool>);
+
+impl<'a> Looping<'a> {
+    #[track_caller]
+    fn begin(looping: &'a Cell<bool>) -> Self {
+        assert!(
+            !looping.replace(true),
+            "this runtime is running already: `run_once` is for the loop around it, not for its tasks"
+        );
+        Self(looping)
+    }
+}
+
+impl Drop for Looping<'_> {
+    fn drop(&mut self) {
+        self.0.set(false);
     }
 }
 

@@ -4,6 +4,7 @@
     reason = "fork(2), sigwait(3) and pthread_kill(3) have no safe face"
 )]
 
+use std::io::Read;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::thread::JoinHandleExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,6 +21,16 @@ use rustix::process::{Pid, Signal, WaitOptions, set_parent_process_death_signal,
 ///
 /// If the process cannot be forked. A panic of `child`'s is the exit code 101.
 pub fn in_fork(child: impl FnOnce()) -> Option<i32> {
+    beside_fork(child, || ())
+}
+
+/// As [`in_fork`], and runs `parent` here meanwhile: the child ends after that.
+///
+/// # Panics
+///
+/// As [`in_fork`].
+pub fn beside_fork(child: impl FnOnce(), parent: impl FnOnce()) -> Option<i32> {
+    let (mut over, running) = std::io::pipe().expect("descriptors are left");
     // SAFETY: this test is alone in its process, so no other thread holds a lock the child will want (the watchdog
     // sleeps; the C library looks after its own allocator), and the child leaves by `_exit`.
     let pid = unsafe { libc::fork() };
@@ -27,10 +38,14 @@ pub fn in_fork(child: impl FnOnce()) -> Option<i32> {
         // A hung child goes with its parent, which is watched.
         let _ = set_parent_process_death_signal(Some(Signal::KILL));
         let ended = catch_unwind(AssertUnwindSafe(child));
+        drop(running);
+        let _ = over.read(&mut [0]);
         // SAFETY: ends the process at once; nothing of the parent's is torn down twice.
         unsafe { libc::_exit(if ended.is_ok() { 0 } else { 101 }) }
     }
     let pid = Pid::from_raw(pid).expect("fork(2) works");
+    parent();
+    drop(running);
     let (_, status) = waitpid(Some(pid), WaitOptions::empty())
         .expect("it is our child")
         .expect("it has ended");

@@ -82,7 +82,7 @@ mod tcp;
 pub use canary::{Arena, Canary};
 pub use counting::{Counting, allocations};
 pub use dropping::Dropping;
-pub use fork::{block_usr1, in_fork, raise_usr1, send_usr1, usr1_fd, wait_for_usr1};
+pub use fork::{beside_fork, block_usr1, in_fork, raise_usr1, send_usr1, usr1_fd, wait_for_usr1};
 pub use order::{
     closed_elsewhere, driver, metrics, poll_now, poll_once, submitted, until, within_a_turn,
 };

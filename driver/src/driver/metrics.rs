@@ -36,7 +36,7 @@ pub struct Metrics {
     pub discarded: u64,
     /// Times another thread ended the driver's sleep.
     pub pokes: u64,
-    /// Panics caught in the `Drop` of discarded buffers.
+    /// Panics caught: in the `Drop` of discarded buffers, in wakers.
     pub panics: u64,
     /// Reads, writes and sends tried by a plain call that does not wait, before the ring.
     pub attempts: u64,

@@ -5,12 +5,14 @@
 
 use std::io;
 use std::slice;
+use std::task::Waker;
 
 use io_uring::squeue::Flags;
 
 use super::metrics::add;
 use super::{Core, Driver, IGNORE, WAKE};
 use crate::fd::{FdRef, Lane};
+use crate::guarded::guarded;
 use crate::op::{cancel_entry, watch_entry};
 use crate::ring::{Completion, Sqe, Wait};
 use crate::slots::{Done, Key, Settled};
@@ -116,8 +118,13 @@ impl Driver {
     ///
     /// # Errors
     ///
-    /// What `io_uring_enter(2)` cannot recover from: the ring is not this thread's (after a fork).
+    /// What `io_uring_enter(2)` cannot recover from: the ring is not this thread's (after a fork). `ResourceBusy` where it
+    /// is called by what this driver calls in the midst of a turn, the destructor of a buffer: what is to be settled after
+    /// that would come out of its order.
     pub fn turn(&self, wait: Wait) -> io::Result<()> {
+        if self.inner.following.get() {
+            return Err(io::ErrorKind::ResourceBusy.into());
+        }
         self.inner.attempts.refill();
         self.submit(wait)?;
         self.reap();
@@ -234,9 +241,13 @@ impl Driver {
 
     fn wake_ready(&self) {
         let mut ready = std::mem::take(&mut *self.inner.ready.borrow_mut());
-        for waker in ready.drain(..) {
-            waker.wake();
+        let mut wakers = ready.drain(..);
+        // One that panics must not keep those behind it asleep.
+        while !guarded(|| wakers.by_ref().for_each(Waker::wake)) {
+            add(&self.inner.counts.panics, 1);
+            tracing::error!("a waker panicked");
         }
+        drop(wakers);
         let mut slot = self.inner.ready.borrow_mut();
         if slot.is_empty() {
             *slot = ready;
@@ -266,6 +277,7 @@ impl Driver {
 
     #[cold]
     fn follow(&self, what: Follow) {
+        self.inner.following.set(true);
         match what {
             Follow::Poked(completion) => self.poked(completion),
             Follow::Settled(Settled::Done(done)) => self.finish(done),
@@ -276,6 +288,7 @@ impl Driver {
                 self.stage_cancel(key);
             }
         }
+        self.inner.following.set(false);
     }
 
     /// Does what has to follow an operation's last completion.

@@ -198,16 +198,13 @@ impl Fd {
 
     /// Puts bytes back that were read: the next read is served from them, before anything else.
     ///
-    /// For who has read on: from a stream of bytes, with no other read in flight and nothing kept.
+    /// For who has read on, from a stream of bytes.
     #[doc(hidden)]
     pub fn unread(&self, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
         }
-        self.shared.keep(|kept| {
-            kept.bounded = Some(false);
-            kept.put_bytes(bytes);
-        });
+        self.shared.keep(|kept| kept.put_back(bytes));
     }
 
     /// Whether [`close`](Fd::close) has been called.

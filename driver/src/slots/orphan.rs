@@ -4,7 +4,6 @@ use std::alloc::Layout;
 use std::collections::VecDeque;
 use std::io;
 use std::mem::ManuallyDrop;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::task::Waker;
 
@@ -14,6 +13,7 @@ use super::memory::Class;
 use super::slot::Phase;
 use super::{Done, Key, Slots};
 use crate::fd::{FdRef, Lane};
+use crate::guarded::guarded;
 use crate::op::{Operation, Origin, Success};
 
 /// What a cell holds: the deadline the kernel reads at submission, then the operation.
@@ -132,7 +132,7 @@ impl Orphan {
     /// Lets the operation give back what its completions brought. Runs user code, the `Drop` of buffers; a
     /// panic there is caught. `false`: there was one. `counted`: it still counts as in flight on its descriptor.
     pub(crate) fn discard_quietly(&mut self, counted: bool) -> bool {
-        catch_unwind(AssertUnwindSafe(|| self.discard(counted))).is_ok()
+        guarded(|| self.discard(counted))
     }
 
     fn discard(&mut self, counted: bool) {

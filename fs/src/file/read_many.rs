@@ -93,6 +93,7 @@ impl<I: Iterator<Item = u64>, B: IoBufMut> ReadMany<'_, I, B> {
     /// # Errors
     ///
     /// Those of [`read_at`](File::read_at), in the place of the block that could not be read. The blocks after it follow.
+    /// `Other` for each block that there is no buffer for, as all were forgotten (`mem::forget`) with theirs.
     ///
     /// # Cancel safety
     ///
@@ -103,7 +104,14 @@ impl<I: Iterator<Item = u64>, B: IoBufMut> ReadMany<'_, I, B> {
     ///
     /// If awaited outside a runtime.
     pub async fn next(&mut self) -> Option<io::Result<Block<'_, B>>> {
-        let (offset, (read, buf)) = poll_fn(|cx| self.poll_first(cx)).await?;
+        let Some((offset, (read, buf))) = poll_fn(|cx| self.poll_first(cx)).await else {
+            let left = self.offsets.next();
+            return left.map(|_| {
+                Err(io::Error::other(
+                    "no buffer is left: its block was forgotten",
+                ))
+            });
+        };
         let free = &mut self.free;
         Some(match read {
             Ok(len) => Ok(Block {

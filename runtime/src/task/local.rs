@@ -173,11 +173,6 @@ impl Local {
         may
     }
 
-    /// A slice is being run further up the stack.
-    pub(crate) fn is_running(&self) -> bool {
-        self.running.get()
-    }
-
     /// Drops every future, in the order of their slots, and refuses all that comes later.
     ///
     /// A panic in a destructor is caught and goes to the task's join handle. A task spawned from a destructor, or from

@@ -278,8 +278,8 @@ fn drop_quietly(waker: Option<Waker>) {
     }
 }
 
-/// Runs a destructor of the user's that must not take the executor with it. The panic hook has reported it already.
-pub(super) fn guarded(f: impl FnOnce()) {
+/// Runs what is the user's (a destructor, a waker) and must not take the executor with it. The panic hook has reported it already.
+pub(crate) fn guarded(f: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
         // A payload whose own destructor panics is given up on: leaking it is the one thing that cannot fail.
         let leaked = catch_unwind(AssertUnwindSafe(|| drop(payload)));

@@ -5,16 +5,19 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::mem::ManuallyDrop;
 use std::rc::Rc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::clock::Clock;
 use super::wheel::{Key, Wheel};
+use crate::task::guarded;
 
 thread_local! {
-    static CURRENT: RefCell<Option<Rc<Timers>>> = const { RefCell::new(None) };
+    // Without a destructor, so that a runtime in another thread-local's destructor has it still. `enter` empties it.
+    static CURRENT: Cell<ManuallyDrop<Option<Rc<Timers>>>> =
+        const { Cell::new(ManuallyDrop::new(None)) };
     static ORDER: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -59,8 +62,8 @@ impl Timers {
             .advance(now, |waker| batch.push(waker));
         let idle = batch.is_empty();
         for waker in batch.drain(..) {
-            // A foreign waker that panics must not keep the others asleep; the panic hook has reported it.
-            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+            // A foreign waker that panics must not keep the others asleep.
+            guarded(|| waker.wake());
         }
         self.batch.set(batch);
         idle.then_some(now)
@@ -82,32 +85,25 @@ impl Timers {
         struct Restore(Option<Rc<Timers>>);
         impl Drop for Restore {
             fn drop(&mut self) {
-                let outer = self.0.take();
-                let _ = CURRENT.try_with(|current| current.replace(outer));
+                drop(replace(self.0.take()));
             }
         }
 
-        let inner = Some(Rc::clone(self));
-        let _restore = CURRENT.try_with(|current| Restore(current.replace(inner)));
+        let _restore = Restore(replace(Some(Rc::clone(self))));
         f()
     }
 
     /// The timers of the runtime this thread is running, if it is.
     pub(super) fn current() -> Option<Rc<Self>> {
-        CURRENT
-            .try_with(|current| current.borrow().clone())
-            .ok()
-            .flatten()
+        with_current(Option::clone)
     }
 
     pub(super) fn is_current(self: &Rc<Self>) -> bool {
-        let same = |current: &RefCell<Option<Rc<Self>>>| {
+        with_current(|current| {
             current
-                .borrow()
                 .as_ref()
                 .is_some_and(|current| Rc::ptr_eq(current, self))
-        };
-        CURRENT.try_with(same).unwrap_or(false)
+        })
     }
 
     /// Arms a timer; `None` if the wheel has been past that deadline already.
@@ -164,6 +160,21 @@ impl fmt::Debug for Timers {
 }
 
 /// A number for each sleep of this thread, to tell apart those with one deadline.
+fn replace(timers: Option<Rc<Timers>>) -> Option<Rc<Timers>> {
+    let timers = CURRENT.with(|current| current.replace(ManuallyDrop::new(timers)));
+    ManuallyDrop::into_inner(timers)
+}
+
+/// Taken and put back: `look` runs nothing that could miss it meanwhile.
+fn with_current<R>(look: impl FnOnce(&Option<Rc<Timers>>) -> R) -> R {
+    CURRENT.with(|current| {
+        let timers = current.replace(ManuallyDrop::new(None));
+        let seen = look(&timers);
+        current.set(timers);
+        seen
+    })
+}
+
 pub(super) fn next_order() -> u64 {
     ORDER.with(|order| order.replace(order.get() + 1))
 }

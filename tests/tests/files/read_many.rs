@@ -18,6 +18,7 @@ spec! {
     async a_dropped_next_loses_nothing;
     async what_is_dropped_midway_is_cancelled_and_harms_nobody;
     async a_taken_buffer_is_left_alone;
+    async blocks_that_no_buffer_is_left_for_are_told_of;
 }
 
 const BLOCK: usize = 512;
@@ -192,4 +193,19 @@ async fn a_taken_buffer_is_left_alone(_: Ring) {
         taken.push(block.unwrap().replace(other));
     }
     assert!(taken.iter().flat_map(|buf| buf.iter()).eq(&content));
+}
+
+async fn blocks_that_no_buffer_is_left_for_are_told_of(_: Ring) {
+    let dir = Dir::new();
+    let file = File::open(dir.with("file", bytes(2000))).await.unwrap();
+    let mut blocks = file.read_many([0, 512, 1024, 1536], [[0; BLOCK]; 2]);
+    for _ in 0..2 {
+        std::mem::forget(blocks.next().await.unwrap().unwrap());
+    }
+    // Not the end, which it would otherwise be taken for.
+    for _ in 0..2 {
+        let error = blocks.next().await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Other);
+    }
+    assert!(blocks.next().await.is_none());
 }

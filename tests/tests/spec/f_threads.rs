@@ -6,11 +6,16 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Poll, Waker};
 use std::thread;
+use std::time::Duration;
 
 use annulet_tests::{
     Ring, block_usr1, fds, metrics, resident_bytes, send_usr1, socket_pair, spec, submitted,
     threads, until, wait_for_usr1,
 };
+use runtime::buf::Arena;
+use runtime::net::UnixStream;
+use runtime::task::{JoinSet, spawn_blocking};
+use runtime::time::{sleep, timeout};
 use runtime::{Handle, Op, op};
 
 spec! {
@@ -22,6 +27,7 @@ spec! {
     async f5_a_wake_from_a_thread_without_a_runtime_arrives;
     alone f5_a_wake_from_a_signal_handling_thread_arrives;
     f5_a_wake_from_a_destructor_at_thread_exit_arrives;
+    f5_a_runtime_in_a_destructor_at_thread_exit_works_as_elsewhere;
     alone f6_a_hundred_runtimes_in_turn_leave_nothing;
 }
 
@@ -298,6 +304,50 @@ fn f5_a_wake_from_a_destructor_at_thread_exit_arrives(ring: Ring) {
     drop(runtime);
     exit(handle).join().unwrap();
     assert_eq!(posts.count.load(SeqCst), 5);
+}
+
+thread_local! {
+    static RUNS_AT_EXIT: RefCell<Option<RunsAtExit>> = const { RefCell::new(None) };
+}
+
+struct RunsAtExit(Ring, mpsc::Sender<()>);
+
+impl Drop for RunsAtExit {
+    fn drop(&mut self) {
+        self.0.runtime().block_on(everything());
+        self.1.send(()).unwrap();
+    }
+}
+
+/// What goes by something of the thread's.
+async fn everything() {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    ours.write_all("chunk").await.0.unwrap();
+    assert_eq!(theirs.recv().await.unwrap()[..], *b"chunk");
+    sleep(Duration::from_micros(1)).await;
+    timeout(Duration::from_secs(3600), submitted())
+        .await
+        .unwrap();
+    assert_eq!(spawn_blocking(|| 7).await.unwrap(), 7);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async { 8 });
+    assert_eq!(tasks.join_next().await.unwrap().unwrap(), 8);
+    drop(Arena::new(1, 1).buffer());
+}
+
+fn f5_a_runtime_in_a_destructor_at_thread_exit_works_as_elsewhere(ring: Ring) {
+    for after_another in [false, true] {
+        let (done, told) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            RUNS_AT_EXIT.set(Some(RunsAtExit(ring, done)));
+            if after_another {
+                // What is the thread's is made later, and so goes before.
+                ring.runtime().block_on(everything());
+            }
+        });
+        thread.join().unwrap();
+        told.recv().unwrap();
+    }
 }
 
 fn f6_a_hundred_runtimes_in_turn_leave_nothing(ring: Ring) {

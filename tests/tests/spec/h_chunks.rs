@@ -32,6 +32,7 @@ spec! {
     async a_dropped_receive_leaves_its_bytes_to_the_next_of_either_kind on kernel, plain, tiny, poll, incremental;
     async a_dropped_multishot_receive_leaves_what_came_to_the_next_read on kernel, plain, tiny, poll, incremental;
     async what_was_shown_and_not_consumed_is_read_first on kernel, plain, tiny, poll, incremental;
+    async what_was_shown_is_read_before_what_came_for_another on kernel, plain, tiny, poll, incremental;
     async the_end_of_a_stream_is_an_empty_chunk_and_no_chunk on kernel, plain, tiny, poll, incremental;
     async closing_ends_a_multishot_receive on kernel, plain, tiny, poll, incremental;
     async a_read_timeout_limits_each_chunk on kernel, plain, tiny, poll, incremental;
@@ -450,6 +451,25 @@ async fn what_was_shown_and_not_consumed_is_read_first(_: Ring) {
     assert_eq!(stream.next().await.unwrap().unwrap()[..], *b"hird");
     drop(theirs);
     assert_eq!(stream.fill_buf().await.unwrap(), b"");
+}
+
+async fn what_was_shown_is_read_before_what_came_for_another(_: Ring) {
+    let (ours, theirs) = pair();
+    // With a limit each chunk is received by itself, so others may receive in between.
+    ours.set_read_timeout(Some(Duration::from_secs(3600)))
+        .unwrap();
+    send(&theirs, "shown").await;
+    let mut chunks = ours.chunks();
+    assert_eq!(chunks.fill_buf().await.unwrap(), b"shown");
+    let mut another = ours.recv();
+    assert!(poll_now(&mut another).await.is_pending());
+    submitted().await;
+    drop(another);
+    send(&theirs, "later").await;
+    until(|| metrics().discarded == 1).await;
+    chunks.consume(2);
+    drop(chunks);
+    assert_eq!(ours.read_exact([0; 8]).await.1, *b"ownlater");
 }
 
 async fn the_end_of_a_stream_is_an_empty_chunk_and_no_chunk(_: Ring) {

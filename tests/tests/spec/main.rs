@@ -6,6 +6,7 @@ mod b_sends;
 mod b_short_receives;
 mod b_streams;
 mod b_two_descriptors;
+mod c_hostile;
 mod c_ownership;
 mod d_fairness_timers;
 mod e_readiness;
