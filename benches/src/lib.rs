@@ -7,6 +7,8 @@
 
 pub mod cores;
 pub mod executors;
+pub mod process;
+pub mod turns;
 
 use std::future::Future;
 use std::time::{Duration, Instant};

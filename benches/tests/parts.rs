@@ -20,9 +20,12 @@ fn parts_are_asked_of_all_who_have_them() {
         serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
     std::fs::remove_file(&json).unwrap();
     let answered = |row: &serde_json::Value, contender: &str| {
-        row["rounds"][contender][0]
-            .as_f64()
-            .is_some_and(|ns| ns > 0.0)
+        let laps = row["rounds"][contender][0].as_array().unwrap();
+        assert!(laps.is_empty() || laps.len() == 5, "{row}");
+        !laps.is_empty()
+            && laps
+                .iter()
+                .all(|lap| lap.as_f64().is_some_and(|ns| ns > 0.0))
     };
     for row in figures["rows"].as_array().unwrap() {
         let name = row["row"].as_str().unwrap();

@@ -58,7 +58,8 @@ fn able(workload: &str) -> impl Iterator<Item = &'static str> {
         .copied()
         .filter(move |contender| match *contender {
             "tokio-uring" => workload != "http",
-            "annulet-read" | "compio-multi" => matches!(workload, "echo" | "ping" | "idle"),
+            "annulet-read" => matches!(workload, "echo" | "ping" | "idle"),
+            "compio-multi" => matches!(workload, "echo" | "ping" | "idle" | "upload"),
             "annulet-chunks" => workload == "upload",
             _ => true,
         })
@@ -234,6 +235,25 @@ fn a_suite_is_kept_drawn_and_gone_on_with() {
     }
     // What was not measured is not drawn.
     assert!(!out.path().join("parts.svg").exists() && !page.contains("parts.svg"));
+}
+
+#[test]
+fn parts_are_asked_for_lap_by_lap_of_those_who_have_them() {
+    let out = tempfile::tempdir().unwrap();
+    let run = Command::new(env!("CARGO_BIN_EXE_versus"))
+        .args(["--suite", "full", "--rows", "yield-1,nop-1"])
+        .args(["--only", "annulet,tokio,ring", "--rounds", "1", "--out"])
+        .arg(out.path())
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "{told}");
+    let laps: Vec<usize> = rounds(out.path())
+        .iter()
+        .map(|turns| turns[0].as_array().unwrap().len())
+        .collect();
+    // Of a no-op, and of a yield alone and among a thousand: Annulet's, tokio's, and by hand.
+    assert_eq!(laps, [5, 0, 5, 5, 5, 0, 5, 5, 0]);
 }
 
 /// Every element is closed, in order, and nothing follows the last.

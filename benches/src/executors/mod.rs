@@ -2,11 +2,11 @@
 
 mod annulet;
 #[cfg(feature = "peers")]
-mod compio;
+pub mod compio;
 #[cfg(feature = "peers")]
 mod glommio;
 #[cfg(feature = "peers")]
-mod monoio;
+pub mod monoio;
 mod tokio;
 
 pub use self::annulet::Annulet;

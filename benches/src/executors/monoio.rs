@@ -2,22 +2,32 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::time::Instant;
 
-use monoio::IoUringDriver;
 use monoio::time::TimeDriver;
+use monoio::{IoUringDriver, RuntimeBuilder};
 
 use crate::Executor;
 
-/// On its ring, with timers, and with the feature `sync` by which other threads wake its tasks.
+/// On its ring, with timers, and with the feature `sync` by which other threads wake its tasks; [`tuned`] or with its defaults.
 #[allow(missing_debug_implementations, reason = "its runtime has none")]
-pub struct Monoio(RefCell<monoio::Runtime<TimeDriver<IoUringDriver>>>);
+pub struct Monoio<const TUNED: bool>(RefCell<monoio::Runtime<TimeDriver<IoUringDriver>>>);
 
-impl Executor for Monoio {
-    const NAME: &'static str = "monoio";
+/// With the flags that suit one thread best, which monoio leaves to its users.
+pub fn tuned() -> RuntimeBuilder<IoUringDriver> {
+    let mut ring = io_uring_06::IoUring::builder();
+    ring.setup_single_issuer().setup_defer_taskrun();
+    RuntimeBuilder::new().uring_builder(ring)
+}
 
-    fn new() -> Monoio {
-        let built = monoio::RuntimeBuilder::<IoUringDriver>::new()
-            .enable_timer()
-            .build();
+impl<const TUNED: bool> Executor for Monoio<TUNED> {
+    const NAME: &'static str = if TUNED { "monoio-tuned" } else { "monoio" };
+
+    fn new() -> Self {
+        let builder = if TUNED {
+            tuned()
+        } else {
+            RuntimeBuilder::new()
+        };
+        let built = builder.enable_timer().build();
         Monoio(RefCell::new(built.expect("io_uring is to be had")))
     }
 

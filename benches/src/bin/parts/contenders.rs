@@ -9,8 +9,8 @@ use crate::{Part, pipes, raw, tasks, timers, wakes};
 pub(crate) struct Contender {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
-    /// None: it has no such thing.
-    pub(crate) answer: fn(Part) -> Option<f64>,
+    /// Answers as often as it is asked; `false`: it has no such thing.
+    pub(crate) answer: fn(Part) -> bool,
 }
 
 #[rustfmt::skip]
@@ -18,9 +18,13 @@ pub(crate) static CONTENDERS: &[Contender] = &[
     Contender { name: Annulet::NAME, about: "this project, with its defaults", answer: annulet },
     Contender { name: Tokio::NAME, about: "its runtime for one thread", answer: tokio },
     #[cfg(feature = "peers")]
-    Contender { name: Monoio::NAME, about: "on its ring, with its feature `sync`", answer: by_runtime::<Monoio> },
+    Contender { name: Monoio::<false>::NAME, about: "on its ring, with its feature `sync`", answer: by_runtime::<Monoio<false>> },
     #[cfg(feature = "peers")]
-    Contender { name: Compio::NAME, about: "with its defaults", answer: by_runtime::<Compio> },
+    Contender { name: Monoio::<true>::NAME, about: "its ring set up with SINGLE_ISSUER and DEFER_TASKRUN", answer: by_runtime::<Monoio<true>> },
+    #[cfg(feature = "peers")]
+    Contender { name: Compio::<false>::NAME, about: "with its defaults", answer: by_runtime::<Compio<false>> },
+    #[cfg(feature = "peers")]
+    Contender { name: Compio::<true>::NAME, about: "its ring set up with SINGLE_ISSUER, DEFER_TASKRUN and TASKRUN_FLAG", answer: by_runtime::<Compio<true>> },
     #[cfg(feature = "peers")]
     Contender { name: Glommio::NAME, about: "with its defaults", answer: by_runtime::<Glommio> },
     Contender { name: "ring", about: "by hand: io_uring, MSG_RING", answer: raw::ring },
@@ -28,35 +32,38 @@ pub(crate) static CONTENDERS: &[Contender] = &[
     Contender { name: "epoll-wait", about: "by hand: epoll_wait, read, write", answer: raw::epoll },
 ];
 
-fn annulet(part: Part) -> Option<f64> {
+fn annulet(part: Part) -> bool {
     match part {
-        Part::Nop { at_once } => Some(tasks::nop(at_once)),
-        Part::Pipe => Some(pipes::annulet()),
-        _ => by_runtime::<Annulet>(part),
+        Part::Nop { at_once } => tasks::nop(at_once),
+        Part::Pipe => pipes::annulet(),
+        _ => return by_runtime::<Annulet>(part),
     }
+    true
 }
 
-fn tokio(part: Part) -> Option<f64> {
+fn tokio(part: Part) -> bool {
     match part {
-        Part::Pipe => Some(pipes::tokio()),
-        _ => by_runtime::<Tokio>(part),
+        Part::Pipe => pipes::tokio(),
+        _ => return by_runtime::<Tokio>(part),
     }
+    true
 }
 
 /// What can be asked of any runtime.
-fn by_runtime<E: Executor>(part: Part) -> Option<f64> {
+fn by_runtime<E: Executor>(part: Part) -> bool {
     match part {
-        Part::Nop { .. } | Part::Pipe => None,
-        Part::Spawn { at_once } => Some(tasks::spawn::<E>(at_once)),
-        Part::Yield { tasks } => Some(tasks::yield_now::<E>(tasks)),
-        Part::TimerDropped { standing } => Some(timers::dropped::<E>(standing)),
-        Part::TimerFired { count } => Some(timers::fired::<E>(count)),
-        Part::TimerApart => Some(timers::apart::<E>()),
-        Part::SleepAlone { percentile } => Some(timers::sleep_alone::<E>(percentile)),
-        Part::SleepCrowd => Some(timers::sleep_crowd::<E>()),
-        Part::WakeSameThread => Some(wakes::same_thread::<E>()),
-        Part::WakeOtherThread => Some(wakes::other_thread::<E>()),
+        Part::Nop { .. } | Part::Pipe => return false,
+        Part::Spawn { at_once } => tasks::spawn::<E>(at_once),
+        Part::Yield { tasks } => tasks::yield_now::<E>(tasks),
+        Part::TimerDropped { standing } => timers::dropped::<E>(standing),
+        Part::TimerFired { count } => timers::fired::<E>(count),
+        Part::TimerApart => timers::apart::<E>(),
+        Part::SleepAlone { percentile } => timers::sleep_alone::<E>(percentile),
+        Part::SleepCrowd => timers::sleep_crowd::<E>(),
+        Part::WakeSameThread => wakes::same_thread::<E>(),
+        Part::WakeOtherThread => wakes::other_thread::<E>(),
     }
+    true
 }
 
 pub(crate) fn named(name: &str) -> Result<&'static Contender, String> {

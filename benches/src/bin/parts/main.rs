@@ -8,8 +8,9 @@
 //! | [`tasks`], [`timers`], [`wakes`], [`pipes`], [`raw`] | the questions |
 //! | [`table`] | the table and the JSON |
 //!
-//! Every figure comes from a fresh process on one core of its own; contenders alternate within a round; ratios are taken
-//! within the round. It is CPU time, so what sleeps costs nothing, unless the row says otherwise.
+//! Every figure comes from a fresh process on one core of its own; within a round all contenders are there and take turns
+//! of some 30 ms, asleep but for that; ratios are taken between laps of the same turn. It is CPU time, so what sleeps costs
+//! nothing, unless the row says otherwise.
 
 mod contenders;
 mod pipes;
@@ -21,10 +22,10 @@ mod wakes;
 
 use std::error::Error;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::Duration;
 
-use annulet_benches::cores;
+use annulet_benches::{cores, turns};
 use indicatif::{ProgressBar, ProgressStyle};
 use lexopt::{Arg, Parser, ValueExt};
 
@@ -117,9 +118,8 @@ fn run() -> Result<(), Box<dyn Error>> {
                 let row = row(&args.value()?.string()?)?;
                 let contender = contenders::named(&args.value()?.string()?)?;
                 cores::pin(cores::two()?.map(|cores| cores.0))?;
-                match (contender.answer)(row.part) {
-                    Some(figure) => println!("{figure}"),
-                    None => println!("none"),
+                if !(contender.answer)(row.part) {
+                    turns::no_such_part();
                 }
                 return Ok(());
             }
@@ -183,23 +183,24 @@ fn row(name: &str) -> Result<&'static Row, String> {
     found.ok_or_else(|| format!("no row is called `{name}`"))
 }
 
-/// By row and contender, a figure a round; none where a contender has no answer, or fails at it.
-type Figures = Vec<Vec<Vec<Option<f64>>>>;
+/// By row, contender and round, a figure a lap; none where a contender has no answer, or fails at it.
+type Figures = Vec<Vec<Vec<Vec<f64>>>>;
 
 fn ask_all(options: &Options) -> Result<Figures, Box<dyn Error>> {
     let mut figures = vec![vec![Vec::new(); options.contenders.len()]; options.rows.len()];
-    let asked = options.rounds * options.rows.len() * options.contenders.len();
+    let program = std::env::current_exe()?;
+    let names: Vec<&str> = options.contenders.iter().map(|c| c.name).collect();
+    let asked = options.rounds * options.rows.len() * names.len() * turns::LAPS as usize;
     let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg} {eta}")?;
     let bar = ProgressBar::new(asked as u64).with_style(style);
-    for round in 0..options.rounds {
+    for _ in 0..options.rounds {
         for (row, figures) in options.rows.iter().zip(&mut figures) {
-            for turn in 0..options.contenders.len() {
-                // Another one begins in each round.
-                let index = (turn + round) % options.contenders.len();
-                let contender = options.contenders[index];
-                bar.set_message(format!("{} {}", row.name, contender.name));
-                figures[index].push(ask(row, contender));
+            let told = turns::ask_for_a_part(&program, row.name, &names, |name| {
+                bar.set_message(format!("{} {name}", row.name));
                 bar.inc(1);
+            });
+            for (figures, told) in figures.iter_mut().zip(told) {
+                figures.push(told.unwrap_or_default());
             }
         }
     }
@@ -207,20 +208,12 @@ fn ask_all(options: &Options) -> Result<Figures, Box<dyn Error>> {
     Ok(figures)
 }
 
-fn ask(row: &Row, contender: &Contender) -> Option<f64> {
-    let mut command = Command::new(std::env::current_exe().ok()?);
-    command.args(["--ask", row.name, contender.name]);
-    let answer = command.stderr(Stdio::null()).output().ok()?;
-    String::from_utf8(answer.stdout).ok()?.trim().parse().ok()
-}
-
-/// For so long a part is done again and again, five times, after a warm-up.
+/// For so long a part is done again and again in each lap.
 const WINDOW: Duration = Duration::from_millis(30);
 
-/// The cost of one of `each` that a round of `rounds` does, in nanoseconds, as `run` measures so many rounds.
-///
-/// The middle of five: what disturbs one does not count.
-fn per_op(each: u64, mut run: impl FnMut(u64) -> Duration) -> f64 {
+/// Answers with the cost of one of `each` that a round of `rounds` does, in nanoseconds, as `run` measures so many rounds.
+/// As many rounds as fill the [`WINDOW`] are found first.
+fn per_op(each: u64, mut run: impl FnMut(u64) -> Duration) {
     let mut rounds = 1;
     loop {
         let used = run(rounds);
@@ -230,9 +223,5 @@ fn per_op(each: u64, mut run: impl FnMut(u64) -> Duration) -> f64 {
         let wanted = WINDOW.as_secs_f64() / used.as_secs_f64().max(1e-9) * rounds as f64 * 1.1;
         rounds = (wanted as u64).clamp(rounds + 1, rounds * 32);
     }
-    let mut figures: Vec<f64> = (0..5)
-        .map(|_| run(rounds).as_nanos() as f64 / (rounds * each) as f64)
-        .collect();
-    figures.sort_by(f64::total_cmp);
-    figures[2]
+    turns::answer(|| run(rounds).as_nanos() as f64 / (rounds * each) as f64);
 }

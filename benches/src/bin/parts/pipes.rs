@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::per_op;
 
-pub(crate) fn annulet() -> f64 {
+pub(crate) fn annulet() {
     let runtime = Annulet::new();
     per_op(1, |rounds| {
         runtime.block_on(async {
@@ -29,10 +29,10 @@ pub(crate) fn annulet() -> f64 {
             assert_eq!(byte, [7]);
             used
         })
-    })
+    });
 }
 
-pub(crate) fn tokio() -> f64 {
+pub(crate) fn tokio() {
     let runtime = Tokio::new();
     per_op(1, |rounds| {
         runtime.block_on(async {
@@ -49,7 +49,7 @@ pub(crate) fn tokio() -> f64 {
             assert_eq!(byte, [7]);
             used
         })
-    })
+    });
 }
 
 fn pipe() -> (OwnedFd, OwnedFd) {
@@ -57,7 +57,7 @@ fn pipe() -> (OwnedFd, OwnedFd) {
 }
 
 /// Three system calls a byte.
-pub(crate) fn epoll() -> f64 {
+pub(crate) fn epoll() {
     let (reader, writer) = pipe();
     let set = epoll::create(epoll::CreateFlags::CLOEXEC).expect("descriptors are to be had");
     let data = epoll::EventData::new_u64(0);
@@ -75,11 +75,11 @@ pub(crate) fn epoll() -> f64 {
             assert_eq!((read, byte), (1, [7]));
         }
         cpu_time() - before
-    })
+    });
 }
 
 /// One system call a byte: the read and the write go to the kernel together.
-pub(crate) fn ring(ring: &mut IoUring) -> f64 {
+pub(crate) fn ring(ring: &mut IoUring) {
     let (reader, writer) = pipe();
     let mut byte = [7_u8; 2];
     let (from, to) = byte.split_at_mut(1);
@@ -96,5 +96,5 @@ pub(crate) fn ring(ring: &mut IoUring) -> f64 {
             assert!(ring.completion().all(|done| done.result() == 1));
         }
         cpu_time() - before
-    })
+    });
 }

@@ -11,21 +11,24 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use crate::{Part, per_op, pipes};
 
-pub(crate) fn ring(part: Part) -> Option<f64> {
+pub(crate) fn ring(part: Part) -> bool {
     match part {
-        Part::Nop { at_once } => Some(nop(at_once)),
-        Part::WakeOtherThread => Some(wake_by_ring()),
-        Part::Pipe => Some(pipes::ring(&mut new_ring())),
-        _ => None,
+        Part::Nop { at_once } => nop(at_once),
+        Part::WakeOtherThread => wake_by_ring(),
+        Part::Pipe => pipes::ring(&mut new_ring()),
+        _ => return false,
     }
+    true
 }
 
-pub(crate) fn counter(part: Part) -> Option<f64> {
-    matches!(part, Part::WakeOtherThread).then(wake_by_eventfd)
+pub(crate) fn counter(part: Part) -> bool {
+    matches!(part, Part::WakeOtherThread)
+        .then(wake_by_eventfd)
+        .is_some()
 }
 
-pub(crate) fn epoll(part: Part) -> Option<f64> {
-    matches!(part, Part::Pipe).then(pipes::epoll)
+pub(crate) fn epoll(part: Part) -> bool {
+    matches!(part, Part::Pipe).then(pipes::epoll).is_some()
 }
 
 fn new_ring() -> IoUring {
@@ -43,13 +46,13 @@ fn push(queue: &mut squeue::SubmissionQueue<'_>, entry: &squeue::Entry) {
     unsafe { queue.push(entry) }.expect("it fits the queue");
 }
 
-fn nop(at_once: u64) -> f64 {
+fn nop(at_once: u64) {
     let mut ring = new_ring();
     let (mut submitter, mut queue, mut completions) = ring.split();
     let registered = submitter.register_ring_fd();
     registered.expect("a thread registers a few rings");
     let entry = opcode::Nop::new().build();
-    let figure = per_op(at_once, |rounds| {
+    per_op(at_once, |rounds| {
         let before = cpu_time();
         for _ in 0..rounds {
             (0..at_once).for_each(|_| push(&mut queue, &entry));
@@ -64,11 +67,10 @@ fn nop(at_once: u64) -> f64 {
         cpu_time() - before
     });
     submitter.unregister_ring_fd().expect("registered above");
-    figure
 }
 
 /// One system call a message: it sends, and waits for the answer.
-fn wake_by_ring() -> f64 {
+fn wake_by_ring() {
     let (to, from) = mpsc::channel();
     let mut near = new_ring();
     let near_fd = near.as_raw_fd();
@@ -78,14 +80,13 @@ fn wake_by_ring() -> f64 {
         answer(&mut far, near_fd);
     });
     let far_fd = from.recv().expect("it has started");
-    let figure = per_op(1, |rounds| {
+    per_op(1, |rounds| {
         let before = process_cpu_time();
         ask(&mut near, far_fd, rounds);
         process_cpu_time() - before
     });
     message(&mut near, far_fd, STOP, 0);
     far.join().expect("it does not panic");
-    figure
 }
 
 const PING: u64 = 1;
@@ -116,7 +117,7 @@ fn message(ring: &mut IoUring, other: RawFd, message: u64, wait: usize) {
 }
 
 /// Two system calls a message.
-fn wake_by_eventfd() -> f64 {
+fn wake_by_eventfd() {
     let new = || eventfd(0, EventfdFlags::CLOEXEC).expect("descriptors are to be had");
     let (there, back) = (new(), new());
     let (far_there, far_back) = (there.try_clone(), back.try_clone());
@@ -129,7 +130,7 @@ fn wake_by_eventfd() -> f64 {
             signal(&back, PING);
         }
     });
-    let figure = per_op(1, |rounds| {
+    per_op(1, |rounds| {
         let before = process_cpu_time();
         for _ in 0..rounds {
             signal(&there, PING);
@@ -139,7 +140,6 @@ fn wake_by_eventfd() -> f64 {
     });
     signal(&there, STOP);
     far.join().expect("it does not panic");
-    figure
 }
 
 fn signal(to: &OwnedFd, message: u64) {

@@ -8,11 +8,11 @@ use serde_json::json;
 
 use crate::{Figures, Options};
 
-/// A row a part, a column a contender: the median of its rounds, and the median of its ratios to the first one's within
-/// the round.
+/// A row a part, a column a contender: the median of its rounds, and the median of its ratios to the first one's in the same
+/// turns.
 pub(crate) fn print(options: &Options, figures: &Figures) {
     println!(
-        "CPU time, medians of {} rounds; in brackets the ratio to {} within the round",
+        "CPU time, medians of {} rounds; in brackets the ratio to {} in the same turns",
         options.rounds, options.contenders[0].name
     );
     let mut head = vec![String::new(), "unit".to_owned()];
@@ -49,14 +49,17 @@ pub(crate) fn print(options: &Options, figures: &Figures) {
     }
 }
 
-fn cell(rounds: &[Option<f64>], first: &[Option<f64>]) -> String {
-    let Some(figure) = median(rounds.iter().copied().flatten()) else {
+fn cell(rounds: &[Vec<f64>], first: &[Vec<f64>]) -> String {
+    let figures = rounds
+        .iter()
+        .filter_map(|laps| median(laps.iter().copied()));
+    let Some(figure) = median(figures) else {
         return "-".to_owned();
     };
-    let ratios = rounds
-        .iter()
-        .zip(first)
-        .filter_map(|(figure, first)| Some((*figure)? / (*first)?));
+    let ratios = rounds.iter().zip(first).filter_map(|(laps, first)| {
+        let laps = laps.iter().zip(first);
+        median(laps.map(|(figure, first)| figure / first))
+    });
     match median(ratios) {
         Some(ratio) => format!("{figure:.1} ({ratio:.2})"),
         None => format!("{figure:.1}"),

@@ -9,11 +9,11 @@ use runtime::op::Nop;
 
 use crate::per_op;
 
-pub(crate) fn spawn<E: Executor>(at_once: u64) -> f64 {
+pub(crate) fn spawn<E: Executor>(at_once: u64) {
     let executor = E::new();
     per_op(at_once, |rounds| {
         executor.block_on(spawn_and_join::<E>(at_once, rounds))
-    })
+    });
 }
 
 async fn spawn_and_join<E: Executor>(at_once: u64, rounds: u64) -> Duration {
@@ -28,7 +28,7 @@ async fn spawn_and_join<E: Executor>(at_once: u64, rounds: u64) -> Duration {
     cpu_time() - before
 }
 
-pub(crate) fn yield_now<E: Executor>(tasks: u64) -> f64 {
+pub(crate) fn yield_now<E: Executor>(tasks: u64) {
     let executor = E::new();
     per_op(tasks, |rounds| {
         executor.block_on(all_of::<E, _>(tasks, || async move {
@@ -36,10 +36,10 @@ pub(crate) fn yield_now<E: Executor>(tasks: u64) -> f64 {
                 E::yield_now().await;
             }
         }))
-    })
+    });
 }
 
-pub(crate) fn nop(at_once: u64) -> f64 {
+pub(crate) fn nop(at_once: u64) {
     let executor = Annulet::new();
     per_op(at_once, |rounds| {
         executor.block_on(all_of::<Annulet, _>(at_once, || async move {
@@ -47,7 +47,7 @@ pub(crate) fn nop(at_once: u64) -> f64 {
                 Op::new(Nop::new()).await.expect("a nop does not fail");
             }
         }))
-    })
+    });
 }
 
 /// What so many of one kind of task use up together.

@@ -5,14 +5,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use annulet_benches::{Executor, cpu_time};
+use annulet_benches::{Executor, cpu_time, turns};
 
 use crate::per_op;
 
 const MS: Duration = Duration::from_millis(1);
 
 /// Timers that stand while others come and go.
-pub(crate) fn dropped<E: Executor>(standing: u64) -> f64 {
+pub(crate) fn dropped<E: Executor>(standing: u64) {
     let executor = E::new();
     per_op(1, |rounds| {
         executor.block_on(poll_fn(|cx| {
@@ -28,26 +28,30 @@ pub(crate) fn dropped<E: Executor>(standing: u64) -> f64 {
             drop(standing);
             Poll::Ready(used)
         }))
-    })
+    });
 }
 
 /// All within a millisecond.
-pub(crate) fn fired<E: Executor>(count: u64) -> f64 {
+pub(crate) fn fired<E: Executor>(count: u64) {
     let executor = E::new();
     // Late enough for all to be armed by then.
     let first = MS * (10 + count as u32 / 1_000);
     executor.block_on(arm_and_fire::<E>(count, first, MS, 1));
-    let rounds = (20_000 / count).max(1);
-    let used = executor.block_on(arm_and_fire::<E>(count, first, MS, rounds));
-    used.as_nanos() as f64 / (count * rounds) as f64
+    let rounds = (4_000 / count).max(1);
+    turns::answer(|| {
+        let used = executor.block_on(arm_and_fire::<E>(count, first, MS, rounds));
+        used.as_nanos() as f64 / (count * rounds) as f64
+    });
 }
 
 /// Whoever fires each at its own moment sleeps and wakes that often.
-pub(crate) fn apart<E: Executor>() -> f64 {
+pub(crate) fn apart<E: Executor>() {
     let executor = E::new();
     executor.block_on(arm_and_fire::<E>(1_000, MS * 10, MS * 10, 1));
-    let used = executor.block_on(arm_and_fire::<E>(1_000, MS * 10, MS * 100, 3));
-    used.as_nanos() as f64 / 3_000.0
+    turns::answer(|| {
+        let used = executor.block_on(arm_and_fire::<E>(1_000, MS * 10, MS * 100, 1));
+        used.as_nanos() as f64 / 1_000.0
+    });
 }
 
 /// The timers' moments are spread over `within`, in no order.
@@ -78,47 +82,51 @@ async fn arm_and_fire<E: Executor>(
 }
 
 /// How long a sleep of a millisecond takes by the clock, in microseconds, if nothing else goes on.
-pub(crate) fn sleep_alone<E: Executor>(percentile: f64) -> f64 {
-    const SLEEPS: usize = 300;
+pub(crate) fn sleep_alone<E: Executor>(percentile: f64) {
+    const SLEEPS: usize = 100;
     let executor = E::new();
-    let mut took = executor.block_on(async {
-        let mut took = Vec::with_capacity(SLEEPS);
-        for _ in 0..SLEEPS {
-            let start = Instant::now();
-            E::sleep_until(start + MS).await;
-            let elapsed = start.elapsed();
-            assert!(elapsed >= MS, "a sleep was early");
-            took.push(elapsed);
-        }
-        took
+    turns::answer(|| {
+        let mut took = executor.block_on(async {
+            let mut took = Vec::with_capacity(SLEEPS);
+            for _ in 0..SLEEPS {
+                let start = Instant::now();
+                E::sleep_until(start + MS).await;
+                let elapsed = start.elapsed();
+                assert!(elapsed >= MS, "a sleep was early");
+                took.push(elapsed);
+            }
+            took
+        });
+        took.sort();
+        let index = (SLEEPS as f64 * percentile) as usize;
+        took[index.min(SLEEPS - 1)].as_nanos() as f64 / 1e3
     });
-    took.sort();
-    let index = (SLEEPS as f64 * percentile) as usize;
-    took[index.min(SLEEPS - 1)].as_nanos() as f64 / 1e3
 }
 
 /// What a sleep of a millisecond costs, with a thousand tasks at it, each for itself.
-pub(crate) fn sleep_crowd<E: Executor>() -> f64 {
+pub(crate) fn sleep_crowd<E: Executor>() {
     const SLEEPERS: u64 = 1_000;
     const SLEEPS: u64 = 100;
     let executor = E::new();
-    let used = executor.block_on(async {
-        let before = cpu_time();
-        let tasks: Vec<_> = (0..SLEEPERS)
-            .map(|_| {
-                E::spawn(async {
-                    for _ in 0..SLEEPS {
-                        E::sleep_until(Instant::now() + MS).await;
-                    }
+    turns::answer(|| {
+        let used = executor.block_on(async {
+            let before = cpu_time();
+            let tasks: Vec<_> = (0..SLEEPERS)
+                .map(|_| {
+                    E::spawn(async {
+                        for _ in 0..SLEEPS {
+                            E::sleep_until(Instant::now() + MS).await;
+                        }
+                    })
                 })
-            })
-            .collect();
-        for task in tasks {
-            task.await;
-        }
-        cpu_time() - before
+                .collect();
+            for task in tasks {
+                task.await;
+            }
+            cpu_time() - before
+        });
+        used.as_nanos() as f64 / (SLEEPERS * SLEEPS) as f64
     });
-    used.as_nanos() as f64 / (SLEEPERS * SLEEPS) as f64
 }
 
 fn armed<E: Executor>(

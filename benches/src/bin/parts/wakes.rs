@@ -11,7 +11,7 @@ use futures_core::Stream;
 
 use crate::per_op;
 
-pub(crate) fn same_thread<E: Executor>() -> f64 {
+pub(crate) fn same_thread<E: Executor>() {
     let executor = E::new();
     per_op(1, |rounds| {
         executor.block_on(async {
@@ -22,17 +22,17 @@ pub(crate) fn same_thread<E: Executor>() -> f64 {
             echo.await;
             used
         })
-    })
+    });
 }
 
 /// Both sleep while they wait. The cost is that of both.
-pub(crate) fn other_thread<E: Executor>() -> f64 {
+pub(crate) fn other_thread<E: Executor>() {
     let (near, far) = channel();
     // On the same core: that is inherited.
     let other = thread::spawn(|| E::new().block_on(async { E::spawn(echo(far)).await }));
     let executor = E::new();
     let mut near = Some(near);
-    let figure = per_op(1, |rounds| {
+    per_op(1, |rounds| {
         executor.block_on(async {
             let ends = near.take().expect("it was put back");
             let (ends, used) = E::spawn(there_and_back(ends, rounds, process_cpu_time)).await;
@@ -42,7 +42,6 @@ pub(crate) fn other_thread<E: Executor>() -> f64 {
     });
     drop(near);
     other.join().expect("it does not panic");
-    figure
 }
 
 type Ends = (UnboundedSender<u64>, UnboundedReceiver<u64>);

@@ -13,12 +13,13 @@
 //! | [`meter`] | what is measured, lap by lap |
 //! | [`calls`] | how many system calls a server makes |
 //! | [`cpu`] | what a server has used of its core |
+//! | [`pages`] | where large buffers lie: at the start of a page, everyone's |
 //! | [`report`] | the table and the JSON |
 //! | [`suite`] | everything at once: the rows of the published tables, and the charts |
 //! | [`options`] | the command line |
 //!
-//! What keeps it fair: every contender gets the same listener settings, buffer sizes and socket options and its own
-//! makers' recommended set-up; one load generator, which knows no contender, checks every byte; within a round all are
+//! What keeps it fair: every contender gets the same listener settings, buffer sizes and socket options, memory that lies
+//! alike, and its own makers' recommended set-up; one load generator, which knows no contender, checks every byte; within a round all are
 //! there, and take turns every tenth of a second, so that whatever else the machine does hits all of them; and ratios are
 //! taken between laps of the same turn.
 
@@ -27,6 +28,7 @@ mod contenders;
 mod cpu;
 mod meter;
 mod options;
+mod pages;
 mod report;
 mod roles;
 mod rounds;

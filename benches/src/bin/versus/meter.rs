@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::calls::Calls;
 use crate::cpu::Usage;
-use crate::report::Spread;
+use crate::report::ratio_by_lap;
 
 /// What is asked for; it comes over the input, a line each, and each is answered by a line with all that was measured so
 /// far. Between two of them others have their laps.
@@ -77,9 +77,9 @@ impl Measure {
         if self.laps.is_empty() || self.laps.len() != other.laps.len() {
             return Some(figure(self)? / figure(other)?);
         }
-        let laps = self.by_lap().zip(other.by_lap());
-        Spread::of(laps.filter_map(|(ours, theirs)| Some(figure(&ours)? / figure(&theirs)?)))
-            .map(|spread| spread.median)
+        let figures = |of: &Measure| of.by_lap().map(|lap| figure(&lap)).collect();
+        let (ours, theirs): (Option<Vec<f64>>, Option<Vec<f64>>) = (figures(self), figures(other));
+        ratio_by_lap(&ours?, &theirs?)
     }
 }
 

@@ -36,6 +36,12 @@ impl Spread {
     }
 }
 
+/// The median of one's figures as multiples of another's in the same turns.
+pub(crate) fn ratio_by_lap(ours: &[f64], theirs: &[f64]) -> Option<f64> {
+    let laps = ours.iter().zip(theirs);
+    Spread::of(laps.map(|(ours, theirs)| ours / theirs)).map(|spread| spread.median)
+}
+
 impl Measure {
     fn requests_per_second(&self) -> f64 {
         self.requests as f64 / self.seconds

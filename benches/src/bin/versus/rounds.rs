@@ -6,14 +6,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use annulet_benches::cores;
+use annulet_benches::process::Process;
+use annulet_benches::{cores, turns};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::contenders::{Contender, Job};
 use crate::meter::{Asked, Measure};
 use crate::options::{Options, Scenario};
-use crate::roles::{Process, Role};
+use crate::roles::Role;
 use crate::workloads::{Cost, Kind, Plan};
 use crate::works::{Files, Place, Work};
 
@@ -129,19 +130,14 @@ impl Track {
                 runners[index] = Err(error);
             }
         };
-        let mut order: Vec<usize> = (0..group.len()).collect();
         let (laps, window) = scenario.laps();
-        for lap in 0..laps {
+        for (lap, index) in turns::order(laps, group.len()) {
             let warm_up = if lap == 0 { window } else { window / WARM_UP };
-            for &index in &order {
-                turn(group[index]);
-                ask(index, Asked::Lap { warm_up, window });
-            }
-            order.rotate_left(1);
-            order.reverse();
+            turn(group[index]);
+            ask(index, Asked::Lap { warm_up, window });
         }
         if scenario.workload.cost != Cost::Memory {
-            for index in order {
+            for index in 0..group.len() {
                 let window = window / CALLS;
                 ask(index, Asked::Calls { window });
             }
@@ -253,7 +249,8 @@ impl Runner {
             Asked::Lap { warm_up, window } => warm_up + window,
             Asked::Calls { window } => window,
         };
-        self.measure = self.asked.ask(asked, duration + PATIENCE)?;
+        let asked = serde_json::to_string(&asked)?;
+        self.measure = serde_json::from_str(&self.asked.ask(&asked, duration + PATIENCE)?)?;
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use std::io;
 use std::num::NonZero;
 use std::pin::pin;
 
+pub(crate) use annulet_benches::executors::compio::tuned;
 use compio::BufResult;
 use compio::driver::ProactorBuilder;
 use compio::io::compat::AsyncStream;
@@ -50,21 +51,15 @@ pub(super) const TUNED: Contender = Contender {
 pub(super) const MULTI: Contender = Contender {
     name: "compio-multi",
     about: "compio-tuned, with multishot receives into its pool, enlarged to two buffers a connection, 1,024 at least",
-    services: &[(Service::Echo, |job| serve(pooled(job), job, echo_multi))],
+    services: &[
+        (Service::Echo, |job| serve(pooled(job), job, echo_multi)),
+        (Service::Sink, |job| serve(pooled(job), job, sink_multi)),
+    ],
     works: &[],
 };
 
 pub(crate) fn plain() -> ProactorBuilder {
     ProactorBuilder::new()
-}
-
-pub(crate) fn tuned() -> ProactorBuilder {
-    let mut builder = ProactorBuilder::new();
-    builder
-        .single_issuer(true)
-        .defer_taskrun(true)
-        .taskrun_flag(true);
-    builder
 }
 
 /// The pool it has by default, of eight buffers, runs dry, and receives fail. One buffer a connection is not enough: the
@@ -154,6 +149,18 @@ async fn source(mut stream: TcpStream, size: usize) -> io::Result<()> {
         filled.clear();
         asked = filled;
     }
+}
+
+async fn sink_multi(stream: TcpStream, _size: usize) -> io::Result<()> {
+    let mut blocks = Blocks::default();
+    let (mut reader, mut writer) = stream.into_split();
+    let mut received = pin!(reader.read_multi(0));
+    while let Some(buf) = received.try_next().await? {
+        if let Some(last) = blocks.push(&buf) {
+            writer.write_all([last]).await.0?;
+        }
+    }
+    Ok(())
 }
 
 async fn once(mut stream: TcpStream, size: usize) -> io::Result<()> {

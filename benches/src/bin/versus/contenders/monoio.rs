@@ -7,6 +7,7 @@
 
 use std::io;
 
+pub(crate) use annulet_benches::executors::monoio::tuned;
 use hyper_util::rt::TokioIo;
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
 use monoio::net::{TcpListener, TcpStream};
@@ -46,12 +47,6 @@ pub(super) const TUNED: Contender = Contender {
 
 pub(crate) fn plain() -> RuntimeBuilder<IoUringDriver> {
     RuntimeBuilder::new()
-}
-
-pub(crate) fn tuned() -> RuntimeBuilder<IoUringDriver> {
-    let mut ring = io_uring_06::IoUring::builder();
-    ring.setup_single_issuer().setup_defer_taskrun();
-    RuntimeBuilder::new().uring_builder(ring)
 }
 
 fn serve<F>(

@@ -81,9 +81,9 @@ async fn source(mut stream: TcpStream, size: usize) -> io::Result<()> {
 }
 
 async fn once(mut stream: TcpStream, size: usize) -> io::Result<()> {
-    let mut buf = vec![0; size];
-    let n = stream.read(&mut buf).await?;
-    stream.write_all(&buf[..n]).await
+    let mut buf = Vec::with_capacity(size);
+    stream.read_buf(&mut buf).await?;
+    stream.write_all(&buf).await
 }
 
 async fn http(stream: TcpStream, _size: usize) -> io::Result<()> {

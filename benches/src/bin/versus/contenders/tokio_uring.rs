@@ -85,7 +85,7 @@ async fn source(stream: TcpStream, size: usize) -> io::Result<()> {
 }
 
 async fn once(stream: TcpStream, size: usize) -> io::Result<()> {
-    let (read, filled) = stream.read(vec![0; size]).await;
+    let (read, filled) = stream.read(Vec::with_capacity(size)).await;
     let n = read?;
     stream.write_all(filled.slice(..n)).await.0
 }

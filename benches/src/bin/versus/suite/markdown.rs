@@ -20,14 +20,15 @@ Written by `versus --suite`; do not edit. {date}, on a {machine}.
 ![What it costs, as a multiple of the floor](overview.svg)
 
 **How.** In each of {rounds} rounds all contenders of a row are started afresh, and measured for {seconds} s each, a tenth
-of a second at a time in turn, so that whatever else the machine does hits all of them (parts: one after another). A ratio is
+of a second at a time in turn, so that whatever else the machine does hits all of them (parts: five times 30 ms). A ratio is
 taken between laps of the same turn, their median is the round's; given is the median of the rounds and, in brackets,
 between which of them the true one lies with more than nine chances in ten. Annulet is *ahead* of another, or *behind* it,
 where these brackets leave out 1; else the two are *level*. Figures by themselves are medians of the rounds, with the
 least and the most.
 
 Ratios are to what the same work costs by hand: to the better of the loops over io_uring, or to tokio where there is no
-such loop. A contender that fails or hangs is told of beneath its table. Every figure of every lap is in
+such loop. Buffers of 64 KiB and more begin with a page, everyone's: what a copy costs depends on where they lie, which would
+otherwise be the allocator's doing. A contender that fails or hangs is told of beneath its table. Every figure of every lap is in
 [results.json](results.json).
 
 To measure again, on a machine that does nothing else:

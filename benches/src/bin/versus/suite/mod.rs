@@ -24,11 +24,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use annulet_benches::turns;
+
 use self::results::{Results, Turn};
 use self::rows::{Asked, Row};
 use crate::contenders;
 use crate::options::Scenario;
-use crate::roles;
 use crate::rounds::{Track, progress};
 use crate::works::Place;
 
@@ -79,7 +80,7 @@ impl Options {
     /// Who takes part in a row.
     fn contenders(&self, row: &Row) -> Vec<&'static str> {
         let names: Vec<&'static str> = match row.asked {
-            Asked::Part(_) => rows::IN_PARTS.to_vec(),
+            Asked::Part => rows::IN_PARTS.to_vec(),
             Asked::Scenario { workload, .. } => rows::workload(workload)
                 .map(contenders::able)
                 .unwrap_or_default()
@@ -147,10 +148,10 @@ fn measure(options: &Options, results: &mut Results, path: &Path) -> io::Result<
         .collect();
     // On going on: as it was begun.
     let seconds = results.seconds;
-    let turns = |row: &Row| scenario(row, seconds).map_or(1, |scenario| scenario.laps().0 as usize);
+    let laps = |row: &Row| scenario(row, seconds).map_or(turns::LAPS, |scenario| scenario.laps().0);
     let steps: usize = rows
         .iter()
-        .map(|(row, names)| names.len() * turns(row))
+        .map(|(row, names)| names.len() * laps(row) as usize)
         .sum();
     let bar = progress(steps * options.rounds);
     for round in 0..options.rounds {
@@ -172,7 +173,7 @@ fn measure(options: &Options, results: &mut Results, path: &Path) -> io::Result<
             });
             let done = match scenario(row, seconds) {
                 Some(scenario) => in_turns(&mut track, &scenario, &names, turn),
-                None => names.iter().map(|name| one_part(row, name, turn)).collect(),
+                None => a_part(row, &names, turn),
             };
             for (name, turn) in names.iter().zip(done) {
                 if let Some(column) = results.column(row.name, name) {
@@ -216,15 +217,14 @@ fn in_turns(
         .collect()
 }
 
-fn one_part(row: &Row, name: &str, turn: impl Fn(&str)) -> Turn {
-    turn(name);
-    let Asked::Part(part) = row.asked else {
-        return Turn::Figure(None);
-    };
-    match roles::part(part, name) {
-        Ok(figure) => Turn::Figure(figure),
-        Err(error) => Turn::failed(&*error),
-    }
+/// By the program `parts`, which is built beside this one.
+fn a_part(row: &Row, names: &[&str], turn: impl Fn(&str)) -> Vec<Turn> {
+    let program = std::env::current_exe().unwrap_or_default();
+    let program = program.with_file_name("parts");
+    let asked = turns::ask_for_a_part(&program, row.name, names, turn);
+    let told = asked.into_iter().map(|laps| laps.map(Turn::Part));
+    told.map(|turn| turn.unwrap_or_else(|error| Turn::failed(&*error)))
+        .collect()
 }
 
 fn draw(results: &Results, out: &Path) -> io::Result<()> {

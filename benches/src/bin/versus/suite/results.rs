@@ -13,7 +13,7 @@ use super::ratio::{Ratio, Verdict};
 use super::rows::{self, Row, View};
 use super::setting::Setting;
 use crate::meter::Measure;
-use crate::report::Spread;
+use crate::report::{Spread, ratio_by_lap};
 
 /// What `results.json` has.
 #[derive(Serialize, Deserialize)]
@@ -45,8 +45,8 @@ pub(super) enum Turn {
         failed: String,
     },
     Measured(Measure),
-    /// What a part costs; none: the contender has no such part.
-    Figure(Option<f64>),
+    /// What a part costs, by the lap; empty: the contender has no such part.
+    Part(Vec<f64>),
 }
 
 impl Turn {
@@ -60,7 +60,8 @@ impl Turn {
     fn to(&self, other: &Turn, view: &View) -> Option<f64> {
         match (self, other) {
             (Turn::Measured(ours), Turn::Measured(theirs)) => ours.to(theirs, view.figure),
-            _ => Some(self.figure(view)? / other.figure(view)?),
+            (Turn::Part(ours), Turn::Part(theirs)) => ratio_by_lap(ours, theirs),
+            _ => None,
         }
     }
 
@@ -68,7 +69,7 @@ impl Turn {
         match self {
             Turn::Failed { .. } => None,
             Turn::Measured(measure) => (view.figure)(measure),
-            Turn::Figure(figure) => *figure,
+            Turn::Part(laps) => Spread::of(laps.iter().copied()).map(|spread| spread.median),
         }
     }
 }

@@ -30,7 +30,11 @@ pub(super) const IN_PARTS: &[&str] = &[
     #[cfg(feature = "peers")]
     "monoio",
     #[cfg(feature = "peers")]
+    "monoio-tuned",
+    #[cfg(feature = "peers")]
     "compio",
+    #[cfg(feature = "peers")]
+    "compio-tuned",
     #[cfg(feature = "peers")]
     "glommio",
     "ring",
@@ -90,8 +94,8 @@ pub(super) enum Asked {
         workload: &'static str,
         adjust: fn(&mut Scenario),
     },
-    /// A row of the program `parts`.
-    Part(&'static str),
+    /// The row of the program `parts` that is called so.
+    Part,
 }
 
 /// Picked from what was measured in a round; none: it was not.
@@ -240,7 +244,7 @@ const fn part(name: &'static str, views: &'static [View]) -> Row {
     Row {
         name,
         section: "parts",
-        asked: Asked::Part(name),
+        asked: Asked::Part,
         views,
         quick: true,
     }

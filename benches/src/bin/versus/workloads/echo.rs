@@ -11,7 +11,7 @@ use std::io;
 use std::net::TcpStream;
 use std::time::Instant;
 
-use super::crowd::{Client, Crowd, Lap, receive, send, wrong};
+use super::crowd::{Client, Crowd, Lap, TURN, Turn, receive, send, wrong};
 use super::{Cost, Kind, Plan, Workload};
 use crate::contenders::Service;
 use crate::meter::Meter;
@@ -109,12 +109,13 @@ impl Messages {
 }
 
 impl Client for Messages {
-    fn begin(&mut self, socket: &TcpStream) -> io::Result<()> {
+    fn begin(&mut self, socket: &TcpStream) -> io::Result<Turn> {
         let now = Instant::now();
         while self.made - self.received < self.bytes.len() as u64 {
             self.make(now);
         }
-        self.send(socket)
+        self.send(socket)?;
+        Ok(Turn::Wait)
     }
 
     fn go_on(
@@ -122,9 +123,13 @@ impl Client for Messages {
         socket: &TcpStream,
         scratch: &mut [u8],
         lap: &mut Lap<'_>,
-    ) -> io::Result<()> {
+    ) -> io::Result<Turn> {
         self.send(socket)?;
+        let first = self.received;
         while self.received < self.sent {
+            if self.received - first >= TURN as u64 {
+                return Ok(Turn::Over);
+            }
             let Some(back) = receive(socket, scratch)? else {
                 break;
             };
@@ -145,7 +150,7 @@ impl Client for Messages {
             }
             self.send(socket)?;
         }
-        Ok(())
+        Ok(Turn::Wait)
     }
 
     fn is_idle(&self) -> bool {

@@ -4,7 +4,7 @@ use std::io;
 use std::net::TcpStream;
 use std::time::Instant;
 
-use super::crowd::{Client, Crowd, Lap, receive, send, wrong};
+use super::crowd::{Client, Crowd, Lap, Turn, receive, send, wrong};
 use super::{Cost, Kind, Plan, Workload};
 use crate::contenders::Service;
 use crate::contenders::services::BODY;
@@ -51,8 +51,9 @@ impl Exchange {
 }
 
 impl Client for Exchange {
-    fn begin(&mut self, socket: &TcpStream) -> io::Result<()> {
-        self.ask(socket, Instant::now())
+    fn begin(&mut self, socket: &TcpStream) -> io::Result<Turn> {
+        self.ask(socket, Instant::now())?;
+        Ok(Turn::Wait)
     }
 
     fn go_on(
@@ -60,7 +61,7 @@ impl Client for Exchange {
         socket: &TcpStream,
         scratch: &mut [u8],
         lap: &mut Lap<'_>,
-    ) -> io::Result<()> {
+    ) -> io::Result<Turn> {
         while let Some(since) = self.asked {
             let Some(bytes) = receive(socket, scratch)? else {
                 break;
@@ -76,7 +77,7 @@ impl Client for Exchange {
                 self.ask(socket, now)?;
             }
         }
-        Ok(())
+        Ok(Turn::Wait)
     }
 
     fn is_idle(&self) -> bool {

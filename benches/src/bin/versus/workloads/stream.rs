@@ -6,7 +6,7 @@ use std::io;
 use std::net::TcpStream;
 use std::time::Instant;
 
-use super::crowd::{Client, Crowd, Lap, receive, send, wrong};
+use super::crowd::{Client, Crowd, Lap, TURN, Turn, receive, send, wrong};
 use super::{Cost, Kind, Plan, Workload};
 use crate::contenders::Service;
 use crate::contenders::services::{BLOCK, CHUNK, pattern};
@@ -72,16 +72,20 @@ impl Upload {
         }
     }
 
-    fn send(&mut self, socket: &TcpStream) -> io::Result<()> {
+    fn send(&mut self, socket: &TcpStream) -> io::Result<Turn> {
+        let mut left = TURN;
         loop {
             if self.sent == BLOCK {
                 if self.over || self.unanswered.len() == ASKED {
-                    return Ok(());
+                    return Ok(Turn::Wait);
                 }
                 self.blocks = self.blocks.wrapping_add(1);
                 self.last[CHUNK - 1] = self.blocks;
                 self.unanswered.push_back((self.blocks, Instant::now()));
                 self.sent = 0;
+            }
+            if left == 0 {
+                return Ok(Turn::Over);
             }
             let within = self.sent % CHUNK;
             let chunk = if self.sent < BLOCK - CHUNK {
@@ -91,15 +95,16 @@ impl Upload {
             };
             let sent = send(socket, chunk)?;
             self.sent += sent;
+            left = left.saturating_sub(sent);
             if sent < chunk.len() {
-                return Ok(());
+                return Ok(Turn::Wait);
             }
         }
     }
 }
 
 impl Client for Upload {
-    fn begin(&mut self, socket: &TcpStream) -> io::Result<()> {
+    fn begin(&mut self, socket: &TcpStream) -> io::Result<Turn> {
         self.over = false;
         self.send(socket)
     }
@@ -109,7 +114,7 @@ impl Client for Upload {
         socket: &TcpStream,
         scratch: &mut [u8],
         lap: &mut Lap<'_>,
-    ) -> io::Result<()> {
+    ) -> io::Result<Turn> {
         while let Some(answers) = receive(socket, scratch)? {
             for answer in answers {
                 match self.unanswered.pop_front() {
@@ -148,11 +153,11 @@ impl Download {
 }
 
 impl Client for Download {
-    fn begin(&mut self, socket: &TcpStream) -> io::Result<()> {
+    fn begin(&mut self, socket: &TcpStream) -> io::Result<Turn> {
         for _ in 0..ASKED {
             self.ask(socket, Instant::now())?;
         }
-        Ok(())
+        Ok(Turn::Wait)
     }
 
     fn go_on(
@@ -160,8 +165,13 @@ impl Client for Download {
         socket: &TcpStream,
         scratch: &mut [u8],
         lap: &mut Lap<'_>,
-    ) -> io::Result<()> {
-        while let Some(mut bytes) = receive(socket, scratch)? {
+    ) -> io::Result<Turn> {
+        let mut left = TURN;
+        while left > 0 {
+            let Some(mut bytes) = receive(socket, scratch)? else {
+                return Ok(Turn::Wait);
+            };
+            left = left.saturating_sub(bytes.len());
             while !bytes.is_empty() {
                 let expected = &pattern()[self.received % CHUNK..];
                 let (now, later) = bytes.split_at(bytes.len().min(expected.len()));
@@ -181,7 +191,7 @@ impl Client for Download {
                 }
             }
         }
-        Ok(())
+        Ok(Turn::Over)
     }
 
     fn is_idle(&self) -> bool {
