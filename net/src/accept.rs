@@ -126,6 +126,9 @@ fn aborted(error: io::Error) -> io::Error {
 /// The connections a listener accepts, one after the other; made by
 /// [`TcpListener::incoming`](crate::TcpListener::incoming) and its kin.
 ///
+/// Connections that arrive faster than they are taken wait here, but no more than 64 of them, or as many as come at once:
+/// then accepting pauses until all of them are taken, and the others wait in the listener's queue.
+///
 /// A [`Stream`], and fused: after the listener was closed it is empty for good. An error is an item like any
 /// other, after which it goes on.
 ///
@@ -236,6 +239,9 @@ impl<'a, S: Connected> Incoming<'a, S> {
                     let stream = S::adopt(Fd::new(socket), self.fd.may_linger());
                     return Poll::Ready(Some(Ok(stream)));
                 }
+                // Too many connections were waiting, and all are taken: it begins anew.
+                Err(error)
+                    if self.is_multishot() && is_cancelled(&error) && !self.fd.is_closed() => {}
                 Err(error) if is_cancelled(&error) || self.fd.is_closed() => self.how = How::Ended,
                 // Before Linux 5.19 the flag is unknown. A socket that does not listen answers the same, and
                 // will do so again to a plain accept.

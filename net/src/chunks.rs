@@ -20,14 +20,14 @@ const NO_BUFFER: i32 = rustix::io::Errno::NOBUFS.raw_os_error();
 /// All that a stream receives, chunk by chunk; made by [`TcpStream::chunks`](crate::TcpStream::chunks) and its kin.
 ///
 /// One submission receives any number of chunks (`IORING_OP_RECV` with `IORING_RECV_MULTISHOT`, Linux 6.0), each into a
-/// buffer that the kernel picks when data arrives: while nothing does, the stream holds none. It owns the stream's read
-/// direction as long as it lives: other reads wait for it to be dropped.
+/// buffer that the kernel picks when data arrives: while nothing does, the stream holds none. Once polled it has the
+/// stream's read direction: other reads wait for it to be dropped, or to pause.
 ///
 /// What arrives faster than it is taken waits here, but no more than 64 chunks of it: then receiving pauses until all of
 /// them are taken, and the peer's sending in the end.
 ///
 /// Before Linux 6.0, with buffers that are not [provided](annulet_driver::Setup::provided_buffers), or if the stream has a read timeout, it receives chunk by chunk as
-/// [`recv`](crate::TcpStream::recv) does, and to the same effect.
+/// [`recv`](crate::TcpStream::recv) does, and to the same effect; but other reads may then come between two chunks.
 ///
 /// A [`Stream`], and fused: after the end, or an error, it is empty for good.
 ///

@@ -91,8 +91,8 @@ impl Builder {
         self
     }
 
-    /// Tries reads and writes of pipes, and small reads of files, by a plain call that does not wait, before the ring.
-    /// Default: `true`.
+    /// Tries reads and writes of pipes, small reads of files and small sends by a plain call that does not wait, before the
+    /// ring. Default: `true`.
     ///
     /// It is done where it pays: on a pipe (or a socket used as a stream) where the last operation did not have to wait,
     /// for reads of up to 16 KiB at offsets of a file where the last one found its bytes in memory, while little else is
@@ -104,7 +104,7 @@ impl Builder {
     }
 
     /// Bytes of the runtime's own buffers, which `recv` and `chunks` of streams receive into: the most that a
-    /// [`Chunk`](crate::buf::Chunk) brings. Rounded up to a multiple of 64. Default: 16,384.
+    /// [`Chunk`](crate::buf::Chunk) brings. Rounded up to a multiple of 64, at most 1 GiB. Default: 16,384.
     pub fn chunk_size(mut self, bytes: usize) -> Builder {
         self.setup.chunk_size = bytes;
         self

@@ -14,6 +14,9 @@ use crate::kept::Kept;
 
 /// Accepts connections until it is dropped; see [`Multi`](super::Multi).
 ///
+/// It ends, and is to be asked anew, when 64 connections wait to be taken (`ECANCELED`): more of them are the listener's
+/// queue's, which is as long as the program has said, and its descriptors are left for others.
+///
 /// Linux 5.19. The kernel gives no peer addresses with it.
 #[derive(Debug, Default)]
 pub struct AcceptMulti {
@@ -33,6 +36,7 @@ unsafe impl Operation for AcceptMulti {
     const OPCODE: u8 = opcode::AcceptMulti::CODE;
     const NAME: &'static str = "IORING_OP_ACCEPT (multishot)";
     const SINCE: &'static str = "5.19";
+    const UNTAKEN: usize = 64;
 
     fn lane(&self) -> Option<Lane> {
         Some(Lane::Read)

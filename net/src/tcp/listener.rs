@@ -133,7 +133,7 @@ impl TcpListener {
     /// One request to the kernel brings them all (multishot accept, Linux 5.19; before that, one request
     /// each). Peers' addresses are not asked for: [`TcpStream::peer_addr`] does.
     ///
-    /// While it has been polled and not dropped, other accepts on the listener wait.
+    /// While it has been polled and not dropped, and has not paused, other accepts on the listener wait.
     ///
     /// # Errors
     ///

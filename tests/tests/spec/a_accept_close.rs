@@ -32,6 +32,7 @@ spec! {
     alone async a6_a_client_of_a_dropped_accept_is_closed_with_its_listener;
     alone async a7_an_accept_dropped_as_it_completes_leaves_its_client_to_the_next;
     alone async a7_so_does_a_multishot_one;
+    alone async a7_connections_that_nobody_takes_are_few;
     async a8_each_of_ten_thousand_connections_arrives_once;
     async a9_a_duplicate_of_a_closed_listener_goes_on_accepting;
     async a10_a_listener_waits_whether_it_is_blocking_or_not;
@@ -294,6 +295,32 @@ async fn a7_so_does_a_multishot_one(_: Ring) {
         }
     }
     assert_eq!(fds(), before);
+}
+
+async fn a7_connections_that_nobody_takes_are_few(_: Ring) {
+    let (listener, addr) = listener().await;
+    let mut incoming = listener.incoming();
+    assert!(poll_now(&mut Box::pin(incoming.next())).await.is_pending());
+    submitted().await;
+    let before = fds().len();
+    let mut clients = Vec::new();
+    for _ in 0..150 {
+        // Each comes by itself.
+        clients.push(client(addr));
+        submitted().await;
+        submitted().await;
+    }
+    let accepted = fds().len() - before - clients.len();
+    assert!((64..=66).contains(&accepted), "{accepted} wait to be taken");
+    for client in &clients {
+        let stream = incoming.next().await.unwrap().unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), client.local_addr().unwrap());
+    }
+    // It goes on as before.
+    assert!(poll_now(&mut Box::pin(incoming.next())).await.is_pending());
+    let another = client(addr);
+    let stream = incoming.next().await.unwrap().unwrap();
+    assert_eq!(stream.peer_addr().unwrap(), another.local_addr().unwrap());
 }
 
 async fn a8_each_of_ten_thousand_connections_arrives_once(_: Ring) {
