@@ -6,15 +6,17 @@
 
 use std::error::Error;
 use std::future::Future;
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::TcpStream as Blocking;
 use std::rc::Rc;
+use std::time::Duration;
 
 use lexopt::prelude::*;
 use runtime::Op;
 use runtime::fs::File;
-use runtime::net::{TcpListener, UnixStream};
+use runtime::net::{TcpListener, TcpStream, UnixStream};
 use runtime::op::Nop;
+use rustix::net::sockopt;
 
 /// Connections of `idle`: two descriptors each, and 20,000 are a common limit.
 const IDLE: usize = 9_500;
@@ -51,9 +53,11 @@ fn main() -> Result<(), Box<dyn Error>> {
                 tasks((0..at_once).map(|_| read(Rc::clone(&file), rounds))).await
             }
             "spawn" => spawn(at_once, rounds).await,
+            "churn" => churn(at_once, rounds).await,
+            "pipe" => pipe(rounds).await,
             "idle" => idle().await,
             _ => Err(io::Error::other(
-                "nop, pair, recv, chunks, read, spawn or idle?",
+                "nop, pair, recv, chunks, pipe, read, spawn, churn or idle?",
             )),
         }
     })?;
@@ -149,6 +153,58 @@ async fn chunks(end: UnixStream, first: bool, rounds: usize) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// A byte written into a pipe and read from there.
+async fn pipe(rounds: usize) -> io::Result<()> {
+    let (reader, writer) = runtime::fs::pipe()?;
+    let mut byte = [7];
+    for _ in 0..rounds {
+        let (written, back) = writer.write(byte).await;
+        assert_eq!(written?, 1);
+        let (read, back) = reader.read(back).await;
+        assert_eq!(read?, 1);
+        byte = back;
+    }
+    Ok(())
+}
+
+/// Connections that say a byte, hear it and are closed, so many at a time. Their other ends are made by calls in between.
+async fn churn(at_once: usize, rounds: usize) -> io::Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let to = listener.local_addr()?;
+    let mut incoming = listener.incoming();
+    let mut clients = Vec::with_capacity(at_once);
+    let mut tasks = Vec::with_capacity(at_once);
+    for _ in 0..rounds {
+        for _ in 0..at_once {
+            // The backlog takes it: nobody waits.
+            let mut client = Blocking::connect(to)?;
+            // Closed by a reset: else the addresses would be used up soon.
+            sockopt::set_socket_linger(&client, Some(Duration::ZERO))?;
+            client.write_all(&[7])?;
+            clients.push(client);
+        }
+        for _ in 0..at_once {
+            let stream = incoming.next().await.expect("the listener is open")?;
+            stream.set_nodelay(true)?;
+            tasks.push(runtime::spawn(once(stream)));
+        }
+        for task in tasks.drain(..) {
+            task.await.expect("the task does not panic")?;
+        }
+        for mut client in clients.drain(..) {
+            let mut byte = [0];
+            client.read_exact(&mut byte)?;
+            assert_eq!(byte, [7]);
+        }
+    }
+    Ok(())
+}
+
+async fn once(stream: TcpStream) -> io::Result<()> {
+    let chunk = stream.recv().await?;
+    stream.write_all(chunk).await.0
 }
 
 async fn scratch() -> io::Result<File> {

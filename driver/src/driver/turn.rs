@@ -305,22 +305,23 @@ impl Driver {
             self.cancel(key);
         }
         if let Some(fd) = done.last_out {
-            self.last_out(&fd);
+            self.last_out(fd);
         }
         if let Some((fd, lane)) = done.off {
             if let Some(lane) = lane {
                 fd.release(lane);
             }
             if fd.finish() {
-                self.last_out(&fd);
+                self.last_out(fd);
             }
         }
     }
 
-    fn last_out(&self, fd: &FdRef) {
+    fn last_out(&self, fd: FdRef) {
         let mut wakers = Vec::new();
         fd.last_out(&mut wakers);
         self.inner.ready.borrow_mut().append(&mut wakers);
+        fd.give_up();
     }
 
     /// Gives back what a completion brought that nobody waits for, then lets go of its descriptor.
@@ -349,7 +350,7 @@ impl Driver {
             fd.release(lane);
         }
         if counted && fd.finish() {
-            self.last_out(&fd);
+            self.last_out(fd);
         }
     }
 
@@ -367,7 +368,7 @@ impl Driver {
                 Mail::Cancel(fd) => self.cancel_fd(&fd),
                 Mail::Close(fd) => {
                     fd.leave_table_of(self);
-                    self.last_out(&fd);
+                    self.last_out(fd);
                 }
                 Mail::ForgetRegion(index) => self.forget_region(index),
             }

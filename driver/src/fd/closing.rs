@@ -9,10 +9,9 @@ use std::task::{Context, Poll, Waker};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::{DupFlags, dup3};
 
-use super::shared::{BORROWED, CALLED, CLOSED, CLOSING, COUNT, LINGERS, Lane, Shared};
+use super::shared::{BORROWED, CALLED, CLOSED, CLOSING, COUNT, LINGERS, Lane, PROMPT, Shared};
 use crate::current;
 use crate::driver::Driver;
-use crate::kept::Kept;
 use crate::unpark::Remote;
 
 impl Shared {
@@ -93,11 +92,30 @@ impl Shared {
         };
         drop(slow);
         match current::try_driver() {
-            Some(driver) if !driver.is_closed() => driver.close_fd(self.clone(), owned),
+            Some(driver) if !driver.is_closed() && !self.is_prompt() => {
+                driver.close_fd(self.clone(), owned);
+            }
             _ => {
                 drop(owned);
                 self.closed(None, wakers);
             }
+        }
+    }
+
+    /// Whether a call closes it.
+    ///
+    /// The ring's close of a socket runs on this thread, too, and saves the call; but it takes an entry, a slot, a
+    /// completion, and the file is given up later, as the thread's deferred work: all of which costs more.
+    fn is_prompt(&self) -> bool {
+        self.state.load(Acquire) & (PROMPT | LINGERS) == PROMPT
+    }
+
+    /// Gives up a handle: if that was the last thing that held the closed descriptor's memory, the next one is given it.
+    pub(crate) fn give_up(self: Arc<Self>) {
+        if self.is_closed()
+            && let Some(driver) = current::try_driver()
+        {
+            driver.recycle_fd(self);
         }
     }
 
@@ -120,11 +138,7 @@ impl Shared {
             wakers.append(&mut rare.closers);
         }
         // What is kept nobody can ask for any more; connections among it are closed, not forgotten.
-        let kept = if slow.reclaim {
-            Kept::default()
-        } else {
-            slow.take_kept()
-        };
+        let kept = (!slow.reclaim && slow.rare.is_some()).then(|| slow.take_kept());
         drop(slow);
         drop(kept);
         if let Some(errno) = error.filter(|_| unheard) {

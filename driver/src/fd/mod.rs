@@ -11,6 +11,7 @@
 //! | `KEPT` | something arrived for a future that was gone; under the lock | `keep` | `serve` |
 //! | `BORROWED` | `as_fd` was called: the number must outlive the close | `as_fd` | never |
 //! | `LINGERS` | closing may block: a kernel worker does it | `set_lingers` | `set_lingers` |
+//! | `PROMPT` | unless it lingers, closing does not block: a call does it | `set_prompt` | never |
 //! | `CLOSING` | no operation begins any more | `close` | a chain whose close did not run |
 //! | `CALLED` | `close` was called: not only a chain is about to close | `close` | never |
 //! | `CLOSED` | the kernel has let go | [`Shared::closed`] | never |
@@ -39,6 +40,7 @@ mod shared;
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -49,7 +51,7 @@ pub(crate) use self::closing::closed_error;
 pub(crate) use self::hint::Advice;
 pub use self::hint::Tried;
 pub use self::shared::Lane;
-use self::shared::{BORROWED, CLOSING, LINGERS};
+use self::shared::{BORROWED, CLOSING, LINGERS, PROMPT};
 pub(crate) use self::shared::{Begin, NONE, Shared};
 use crate::current;
 use crate::kept::Kept;
@@ -71,7 +73,8 @@ pub(crate) type FdRef = Arc<Shared>;
 /// # std::io::Result::Ok(())
 /// ```
 pub struct Fd {
-    shared: FdRef,
+    /// Given up by `drop` only.
+    shared: ManuallyDrop<FdRef>,
 }
 
 impl Fd {
@@ -81,7 +84,9 @@ impl Fd {
             Some(driver) => driver.renew_fd(owned),
             None => Arc::new(Shared::new(owned)),
         };
-        Fd { shared }
+        Fd {
+            shared: ManuallyDrop::new(shared),
+        }
     }
 
     /// No descriptor, only a lane to queue for.
@@ -137,7 +142,7 @@ impl Fd {
     pub fn close(&self) -> Close {
         self.shared.close();
         Close {
-            shared: Some(self.shared.clone()),
+            shared: Some(FdRef::clone(&self.shared)),
         }
     }
 
@@ -152,6 +157,14 @@ impl Fd {
         } else {
             self.shared.state.fetch_and(!LINGERS, AcqRel);
         }
+    }
+
+    /// Says that a `close(2)` of the descriptor does not block unless it [lingers](Fd::set_lingers), as it is with sockets.
+    ///
+    /// It is then closed by a call, as soon as nothing is in flight on it any more, instead of by the ring. `false` by
+    /// default.
+    pub fn set_prompt(&self) {
+        self.shared.state.fetch_or(PROMPT, AcqRel);
     }
 
     /// Whether closing it may block: [`set_lingers`](Fd::set_lingers) said so, or
@@ -243,6 +256,9 @@ impl Fd {
 impl Drop for Fd {
     fn drop(&mut self) {
         self.shared.close();
+        // SAFETY: the handle is being dropped: nobody uses it any more.
+        let shared = unsafe { ManuallyDrop::take(&mut self.shared) };
+        shared.give_up();
     }
 }
 

@@ -23,6 +23,7 @@ const READ_QUEUED: u32 = 1 << 25;
 const WRITE_QUEUED: u32 = 1 << 24;
 pub(super) const LINGERS: u32 = 1 << 23;
 pub(super) const CALLED: u32 = 1 << 22;
+pub(super) const PROMPT: u32 = 1 << 21;
 
 /// The end of a list of slots.
 pub(crate) const NONE: u32 = u32::MAX;

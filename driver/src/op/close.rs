@@ -68,9 +68,7 @@ unsafe impl Operation for CloseOwned {
         let mut wakers = Vec::new();
         shared.closed(error, &mut wakers);
         wakers.into_iter().for_each(Waker::wake);
-        if let Some(driver) = current::try_driver() {
-            driver.recycle_fd(shared);
-        }
+        shared.give_up();
     }
 }
 

@@ -21,7 +21,7 @@ use crate::split::{OwnedReadHalf, OwnedWriteHalf, split};
 /// [`Op`], which takes a time limit ([`Op::timeout`]) or a cancel token ([`Op::cancel_with`]) and can be a
 /// member of a [chain](annulet_driver::chain()).
 ///
-/// Dropping it closes it in the background; [`close`](TcpStream::close) tells when that is done.
+/// Dropping it closes it, in the background if something is in flight; [`close`](TcpStream::close) tells when that is done.
 ///
 /// # Examples
 ///
@@ -47,6 +47,7 @@ pub struct TcpStream {
 impl TcpStream {
     pub(super) fn new(fd: Fd) -> TcpStream {
         fd.set_default_zero_copy();
+        fd.set_prompt();
         TcpStream {
             fd,
             limits: Limits::default(),

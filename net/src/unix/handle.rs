@@ -73,6 +73,7 @@ macro_rules! talking_handle {
 
         impl $handle {
             fn new(fd: annulet_driver::Fd) -> $handle {
+                fd.set_prompt();
                 $handle {
                     fd,
                     limits: $crate::limit::Limits::default(),

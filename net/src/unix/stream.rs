@@ -28,7 +28,7 @@ use crate::split::{OwnedReadHalf, OwnedWriteHalf, split};
 /// [`TcpStream`](crate::TcpStream) do. Besides bytes it carries descriptors:
 /// [`send_fds`](UnixStream::send_fds), [`recv_fds`](UnixStream::recv_fds).
 ///
-/// Dropping it closes it in the background; [`close`](UnixStream::close) tells when that is done.
+/// Dropping it closes it, in the background if something is in flight; [`close`](UnixStream::close) tells when that is done.
 ///
 /// # Examples
 ///

@@ -19,7 +19,7 @@ use annulet_tests::{
     until, within_a_turn,
 };
 use runtime::fs::{PipeReader, PipeWriter};
-use runtime::net::{TcpListener, TcpStream};
+use runtime::net::{TcpListener, TcpStream, UnixStream};
 use runtime::{CancelReport, CancelToken, Fd, Op, Partial, is_cancelled, op};
 use rustix::fs::{CWD, Mode, mkfifoat};
 
@@ -34,6 +34,8 @@ spec! {
     async b6_an_operation_after_the_close_fails_before_any_io;
     alone async b7_a_close_touches_nothing_of_the_numbers_next_owner;
     alone async b8_dropping_a_handle_ends_what_is_in_flight_and_closes;
+    alone async b8_a_stream_with_nothing_in_flight_is_closed_as_it_is_dropped;
+    async b8_one_whose_close_may_block_is_left_to_the_ring;
     async b9_data_beside_a_deadline_is_never_lost;
     async b10_a_read_and_a_write_time_out_and_the_bytes_sent_are_told;
     async b11_of_a_deadline_and_a_cancel_one_ends_the_operation_and_says_so;
@@ -367,6 +369,34 @@ async fn b8_dropping_a_handle_ends_what_is_in_flight_and_closes(_: Ring) {
     // The listener that `tcp_pair` dropped.
     until(|| metrics().in_flight == 0).await;
     assert_eq!(fds(), before);
+}
+
+async fn b8_a_stream_with_nothing_in_flight_is_closed_as_it_is_dropped(_: Ring) {
+    let before = fds();
+    let (client, server) = tcp_pair().await;
+    // The listener that `tcp_pair` dropped.
+    until(|| metrics().in_flight == 0).await;
+    server.write_all([7; 8]).await.0.unwrap();
+    client.read_exact([0; 8]).await.0.unwrap();
+    let (one, two) = UnixStream::pair().unwrap();
+    let staged = metrics().staged;
+    drop(client);
+    drop(server);
+    drop((one, two));
+    assert_eq!(fds(), before);
+    assert_eq!(metrics().staged, staged);
+}
+
+async fn b8_one_whose_close_may_block_is_left_to_the_ring(_: Ring) {
+    let (client, server) = tcp_pair().await;
+    until(|| metrics().in_flight == 0).await;
+    let staged = metrics().staged;
+    server.set_linger(Some(Duration::from_secs(1))).unwrap();
+    let mut close = server.close();
+    assert!(poll_now(&mut close).await.is_pending());
+    assert_eq!(metrics().staged, staged + 1);
+    close.await.unwrap();
+    assert_eq!(client.read([0; 8]).await.0.unwrap(), 0);
 }
 
 async fn b9_data_beside_a_deadline_is_never_lost(_: Ring) {
