@@ -1,8 +1,8 @@
 //! Annulet, with its defaults: a task a connection.
 //!
-//! `annulet` receives messages into the runtime's buffers, by `chunks`, which is for many connections, and streams into a
-//! buffer of the connection's own, by `read`, which stays in the cache. The other way round they are contenders of their
-//! own: `annulet-read`, `annulet-chunks`. All accept by `incoming`.
+//! `annulet` receives messages into the runtime's buffers, by `chunks`, which is for many connections, and streams, and
+//! messages of more than 16 KiB, into a buffer of the connection's own, by `read`, which stays in the cache. The other way
+//! round they are contenders of their own: `annulet-read`, `annulet-chunks`, `annulet-incremental`. All accept by `incoming`.
 
 use std::io;
 
@@ -17,9 +17,9 @@ use crate::works;
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "annulet",
-    about: "Annulet's TcpStream, messages by `chunks`, streams by `read`, a task a connection",
+    about: "Annulet's TcpStream, messages by `chunks`, those of more than 16 KiB and streams by `read`, a task a connection",
     services: &[
-        (Service::Echo, |job| serve(runtime(job)?, job, echo)),
+        (Service::Echo, |job| serve_echo(runtime(job)?, job)),
         (Service::Sink, |job| serve(runtime(job)?, job, sink)),
         (Service::Source, |job| serve(runtime(job)?, job, source)),
         (Service::Once, |job| serve(runtime(job)?, job, once)),
@@ -27,6 +27,9 @@ pub(super) const CONTENDER: Contender = Contender {
     ],
     works: works::annulet::WORKS,
 };
+
+/// What the runtime's buffers have by default. Who expects more at once is told to read into memory of his own.
+const LARGEST_CHUNK: usize = 16 * 1024;
 
 pub(super) const READ: Contender = Contender {
     name: "annulet-read",
@@ -83,7 +86,14 @@ where
     })
 }
 
-pub(super) async fn echo(stream: TcpStream, _size: usize) -> io::Result<()> {
+pub(super) fn serve_echo(runtime: Runtime, job: &Job) -> io::Result<()> {
+    match job.buffer {
+        ..=LARGEST_CHUNK => serve(runtime, job, echo),
+        _ => serve(runtime, job, echo_read),
+    }
+}
+
+async fn echo(stream: TcpStream, _size: usize) -> io::Result<()> {
     let mut chunks = stream.chunks();
     while let Some(chunk) = chunks.next().await {
         stream.write_all(chunk?).await.0?;

@@ -56,27 +56,24 @@ impl Read for HyperStream {
         cx: &mut Context<'_>,
         mut to: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.taken == self.input.len() {
-            let reading = match self.reading.take() {
-                Some(reading) => reading,
-                None => {
-                    self.taken = 0;
-                    let input = std::mem::take(&mut self.input);
-                    self.stream.read(input)
-                }
-            };
-            let (read, input) = ready!(Pin::new(self.reading.insert(reading)).poll(cx));
-            self.reading = None;
-            self.input = input;
+        let this = &mut *self;
+        if this.taken == this.input.len() {
+            let reading = this.reading.get_or_insert_with(|| {
+                this.taken = 0;
+                this.stream.read(std::mem::take(&mut this.input))
+            });
+            let (read, input) = ready!(Pin::new(reading).poll(cx));
+            this.reading = None;
+            this.input = input;
             if read? == 0 {
-                self.input.clear();
+                this.input.clear();
                 return Poll::Ready(Ok(()));
             }
         }
-        let rest = &self.input[self.taken..];
+        let rest = &this.input[this.taken..];
         let now = rest.len().min(to.remaining());
         to.put_slice(&rest[..now]);
-        self.taken += now;
+        this.taken += now;
         Poll::Ready(Ok(()))
     }
 }

@@ -4,14 +4,14 @@ use std::io;
 
 use runtime::{Builder, DriverKind, Runtime};
 
-use super::annulet::{echo, http, once, serve, sink, source};
+use super::annulet::{http, once, serve, serve_echo, sink, source};
 use super::{Contender, Job, Service};
 
 pub(super) const CONTENDER: Contender = Contender {
     name: "annulet-poll",
     about: "the same as annulet, on its ring in user space",
     services: &[
-        (Service::Echo, |job| serve(runtime(job)?, job, echo)),
+        (Service::Echo, |job| serve_echo(runtime(job)?, job)),
         (Service::Sink, |job| serve(runtime(job)?, job, sink)),
         (Service::Source, |job| serve(runtime(job)?, job, source)),
         (Service::Once, |job| serve(runtime(job)?, job, once)),
