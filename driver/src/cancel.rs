@@ -14,6 +14,7 @@ use std::task::{Context, Poll, Waker};
 use slab::Slab;
 
 use crate::driver::Driver;
+use crate::guarded::wake_all;
 use crate::partial::Partial;
 use crate::slots::Key;
 
@@ -157,10 +158,7 @@ impl TokenInner {
         }
         let queued = self.queued.wakers();
         self.count(queued.len(), 0);
-        queued
-            .into_iter()
-            .chain(self.watching.wakers())
-            .for_each(Waker::wake);
+        wake_all(queued.into_iter().chain(self.watching.wakers()));
     }
 
     fn count(&self, cancelled: usize, completed: usize) {

@@ -5,14 +5,13 @@
 
 use std::io;
 use std::slice;
-use std::task::Waker;
 
 use io_uring::squeue::Flags;
 
 use super::metrics::add;
 use super::{Core, Driver, IGNORE, WAKE};
 use crate::fd::{FdRef, Lane};
-use crate::guarded::guarded;
+use crate::guarded::wake_all;
 use crate::op::{cancel_entry, watch_entry};
 use crate::ring::{Completion, Sqe, Wait};
 use crate::slots::{Done, Key, Settled};
@@ -241,13 +240,11 @@ impl Driver {
 
     fn wake_ready(&self) {
         let mut ready = std::mem::take(&mut *self.inner.ready.borrow_mut());
-        let mut wakers = ready.drain(..);
-        // One that panics must not keep those behind it asleep.
-        while !guarded(|| wakers.by_ref().for_each(Waker::wake)) {
-            add(&self.inner.counts.panics, 1);
-            tracing::error!("a waker panicked");
+        let panics = wake_all(ready.drain(..));
+        if panics > 0 {
+            add(&self.inner.counts.panics, panics);
+            tracing::error!(panics, "wakers panicked");
         }
-        drop(wakers);
         let mut slot = self.inner.ready.borrow_mut();
         if slot.is_empty() {
             *slot = ready;

@@ -12,6 +12,7 @@ use rustix::io::{DupFlags, dup3};
 use super::shared::{BORROWED, CALLED, CLOSED, CLOSING, COUNT, LINGERS, Lane, PROMPT, Shared};
 use crate::current;
 use crate::driver::Driver;
+use crate::guarded::wake_all;
 use crate::unpark::Remote;
 
 impl Shared {
@@ -39,7 +40,7 @@ impl Shared {
     pub(super) fn last_out_here(self: &Arc<Self>) {
         let mut wakers = Vec::new();
         self.last_out(&mut wakers);
-        wakers.into_iter().for_each(Waker::wake);
+        wake_all(wakers);
     }
 
     fn cancel_everywhere(self: &Arc<Self>) {
@@ -194,7 +195,7 @@ impl Shared {
             self.leave_table_late();
             let mut wakers = Vec::new();
             self.closed(error, &mut wakers);
-            wakers.into_iter().for_each(Waker::wake);
+            wake_all(wakers);
             self.cancel_everywhere();
         } else if !self.reopen() {
             // Somebody called close() meanwhile: now it is theirs to do.

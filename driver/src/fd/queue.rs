@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 use std::task::Waker;
 
 use super::shared::{CLOSING, COUNT, Lane, Rare, Shared, Waiter};
-use crate::guarded::guarded;
+use crate::guarded::wake_all;
 
 static NEXT_WAITER: AtomicU64 = AtomicU64::new(1);
 
@@ -26,7 +26,7 @@ impl Shared {
         }
         // Two statements: the lock must not be held when user code is called.
         let next = self.hand_on(self.slow().rare(), lane);
-        wake(next);
+        wake_all(next);
     }
 
     /// [`release`](Shared::release), and out of the count: what held both goes at once.
@@ -124,7 +124,7 @@ impl Shared {
             rare.granted[lane as usize] = None;
             let next = self.hand_on(rare, lane);
             drop(slow);
-            wake(next);
+            wake_all(next);
         }
     }
 
@@ -154,12 +154,5 @@ impl Shared {
         let waiter = at.map(|at| elsewhere.swap_remove(at));
         drop(slow);
         drop(waiter);
-    }
-}
-
-/// Wakes who has been handed a lane. A waker that panics must not keep who gives it up from the rest of its end.
-fn wake(next: Option<Waker>) {
-    if let Some(waker) = next {
-        guarded(|| waker.wake());
     }
 }

@@ -5,7 +5,6 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
-use std::task::Waker;
 
 use io_uring::{opcode, squeue, types};
 
@@ -13,6 +12,7 @@ use super::{OnDrop, Op, Operation, Origin, Success};
 use crate::cancel::cancelled;
 use crate::current;
 use crate::fd::{Fd, FdRef, Shared};
+use crate::guarded::wake_all;
 
 /// Closes a descriptor that is in nobody's use, and tells those who await that.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ unsafe impl Operation for CloseOwned {
         };
         let mut wakers = Vec::new();
         shared.closed(error, &mut wakers);
-        wakers.into_iter().for_each(Waker::wake);
+        wake_all(wakers);
         shared.give_up();
     }
 }

@@ -1,6 +1,7 @@
 //! Section C, continued: code of the user's that runs where the driver would rather not have any.
 
 use std::cell::Cell;
+use std::future::Future;
 use std::io::Write;
 use std::os::unix::net;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
@@ -15,12 +16,13 @@ use annulet_tests::{
 use runtime::buf::Arena;
 use runtime::fs::File;
 use runtime::net::UnixStream;
-use runtime::{Op, op};
+use runtime::{CancelToken, Op, op};
 
 spec! {
     async a_panic_whose_payload_panics_too_leaves_the_direction_free;
     async a_waker_that_panics_keeps_nobody_asleep;
     async a_waker_that_panics_as_it_is_handed_a_direction_leaves_it_to_the_next;
+    async a_waker_that_panics_keeps_no_other_from_hearing_of_a_close_or_a_cancel;
     a_round_within_a_round_is_refused_and_bytes_stay_in_order on kernel, plain, tiny, poll, incremental, poll_incremental;
     alone what_a_child_of_a_fork_writes_reaches_no_buffer_of_its_parents on kernel, plain, poll, incremental;
 }
@@ -65,9 +67,9 @@ impl Wake for Panics {
     }
 }
 
-fn poll_by_one_that_panics<T: op::Operation>(op: &mut Op<T>) {
+fn poll_by_one_that_panics<F: Future + Unpin>(future: &mut F) {
     let waker = Waker::from(Arc::new(Panics));
-    let polled = Pin::new(op).poll(&mut Context::from_waker(&waker));
+    let polled = Pin::new(future).poll(&mut Context::from_waker(&waker));
     assert!(polled.is_pending());
 }
 
@@ -107,6 +109,24 @@ async fn a_waker_that_panics_as_it_is_handed_a_direction_leaves_it_to_the_next(_
     assert_eq!(queued.await.1, [1]);
     assert_eq!(Op::on(&ours, op::Recv::new([0])).await.1, [2]);
     ours.close().await.unwrap();
+}
+
+async fn a_waker_that_panics_keeps_no_other_from_hearing_of_a_close_or_a_cancel(_: Ring) {
+    let (ours, _theirs) = socket_pair();
+    let (mut first, second) = (ours.close(), ours.close());
+    poll_by_one_that_panics(&mut first);
+    second.await.unwrap();
+    first.await.unwrap();
+    let token = CancelToken::new();
+    let mut first = token.cancelled();
+    poll_by_one_that_panics(&mut first);
+    let second = runtime::spawn({
+        let token = token.clone();
+        async move { token.cancelled().await }
+    });
+    runtime::yield_now().await;
+    token.cancel().await;
+    second.await.unwrap();
 }
 
 fn a_round_within_a_round_is_refused_and_bytes_stay_in_order(ring: Ring) {

@@ -59,10 +59,48 @@ fn can_do_without(fd: RawFd) -> Result<(), i32> {
         libc::SOCK_DGRAM => libc::IPPROTO_UDP,
         _ => return Err(-libc::EOPNOTSUPP),
     };
-    let inet = matches!(option(fd, libc::SO_DOMAIN), libc::AF_INET | libc::AF_INET6);
-    if inet && option(fd, libc::SO_PROTOCOL) == kind {
+    // Only sockets of the internet have these numbers, and of those others have others.
+    if option(fd, libc::SO_PROTOCOL) == kind {
         Ok(())
     } else {
         Err(-libc::EOPNOTSUPP)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+
+    use socket2::{Domain, Protocol, Socket, Type};
+
+    use super::*;
+
+    #[test]
+    fn tcp_and_udp_can_do_without_a_copy_and_nothing_else() {
+        let can = |domain, kind, protocol| {
+            let socket = Socket::new(domain, kind, protocol).ok()?;
+            Some(can_do_without(socket.as_raw_fd()))
+        };
+        for domain in [Domain::IPV4, Domain::IPV6] {
+            for kind in [Type::STREAM, Type::DGRAM] {
+                // There may be no IPv6 here.
+                let can = can(domain, kind, None);
+                assert!(can.is_none_or(|can| can == Ok(())), "{can:?}");
+            }
+        }
+        let cannot = Err(-libc::EOPNOTSUPP);
+        for kind in [Type::STREAM, Type::DGRAM, Type::SEQPACKET] {
+            assert_eq!(can(Domain::UNIX, kind, None), Some(cannot));
+        }
+        // These a program may not be allowed to make, or the kernel may not have.
+        const MPTCP: i32 = 262;
+        for (kind, protocol) in [
+            (Type::DGRAM, Protocol::ICMPV4),
+            (Type::STREAM, Protocol::from(MPTCP)),
+        ] {
+            let can = can(Domain::IPV4, kind, Some(protocol));
+            assert!(can.is_none_or(|can| can == cannot), "{can:?}");
+        }
+        assert_eq!(can_do_without(-1), Err(-libc::EBADF));
     }
 }
