@@ -53,11 +53,12 @@ fn main() -> Result<(), Box<dyn Error>> {
                 tasks((0..at_once).map(|_| read(Rc::clone(&file), rounds))).await
             }
             "spawn" => spawn(at_once, rounds).await,
+            "yield" => tasks((0..at_once).map(|_| give_way(rounds))).await,
             "churn" => churn(at_once, rounds).await,
             "pipe" => pipe(rounds).await,
             "idle" => idle().await,
             _ => Err(io::Error::other(
-                "nop, pair, recv, chunks, pipe, read, spawn, churn or idle?",
+                "nop, pair, recv, chunks, pipe, read, spawn, yield, churn or idle?",
             )),
         }
     })?;
@@ -79,6 +80,13 @@ where
 async fn nop(rounds: usize) -> io::Result<()> {
     for _ in 0..rounds {
         Op::new(Nop::new()).await?;
+    }
+    Ok(())
+}
+
+async fn give_way(rounds: usize) -> io::Result<()> {
+    for _ in 0..rounds {
+        runtime::yield_now().await;
     }
     Ok(())
 }

@@ -6,16 +6,14 @@
 //! No borrow of queue or list is ever held while a future, an output or a waker of the user's runs: those may spawn,
 //! wake, and be dropped in turn.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::future::Future;
 use std::sync::Arc;
 use std::task::Context;
 
-use slab::Slab;
-
 use super::inbox::Unpark;
 use super::join::JoinHandle;
-use super::raw::{self, Blocks, JoinRef, Owned, RunQueue, Runnable, Shared, SharedCells};
+use super::raw::{self, Blocks, JoinRef, RunQueue, Runnable, Shared, SharedCells, TaskList};
 use super::remote::Remote;
 
 /// The executor of one thread, which it cannot leave.
@@ -24,8 +22,7 @@ pub(crate) struct Local {
     cells: SharedCells,
     blocks: Blocks,
     queue: RunQueue,
-    /// Every task that is not complete, by the slot its header remembers.
-    tasks: RefCell<Slab<Owned>>,
+    tasks: TaskList,
     closed: Cell<bool>,
     /// A slice is being run further up the stack.
     running: Cell<bool>,
@@ -63,7 +60,7 @@ impl Local {
             blocks: Blocks::new(),
             shared,
             queue: RunQueue::new(),
-            tasks: RefCell::default(),
+            tasks: TaskList::new(),
             closed: Cell::new(false),
             running: Cell::new(false),
             spared: Cell::new(0),
@@ -79,6 +76,7 @@ impl Local {
         raw::enter(self, f)
     }
 
+    #[inline]
     pub(crate) fn spawn<F: Future + 'static>(&self, future: F) -> JoinHandle<F::Output> {
         JoinHandle::new(raw::spawn_local(self, future))
     }
@@ -173,7 +171,7 @@ impl Local {
         may
     }
 
-    /// Drops every future, in the order of their slots, and refuses all that comes later.
+    /// Drops every future, in no order, and refuses all that comes later.
     ///
     /// A panic in a destructor is caught and goes to the task's join handle. A task spawned from a destructor, or from
     /// another thread, during this or after it is dropped unpolled, where it was spawned. Join handles that nobody
@@ -193,14 +191,7 @@ impl Local {
             for task in self.shared.inbox.close() {
                 task.accept(self);
             }
-            // Nothing is adopted any more, so one pass sees all.
-            let slots = self.tasks.borrow().capacity();
-            for slot in 0..slots {
-                let task = self.tasks.borrow_mut().try_remove(slot);
-                if let Some(task) = task {
-                    task.cancel(self);
-                }
-            }
+            self.tasks.cancel_all(self);
             // Only the dead are left in the queue.
             while let Some(task) = self.pop() {
                 task.run(self);
@@ -210,7 +201,7 @@ impl Local {
 
     /// Tasks that are not complete.
     pub(crate) fn live(&self) -> usize {
-        self.tasks.borrow().len()
+        self.tasks.len()
     }
 
     /// Tasks taken from the run queue so far.
@@ -254,17 +245,14 @@ impl Local {
         self.queue.pop()
     }
 
-    /// Puts a task into the list; its slot is for its header to keep.
-    #[inline]
-    pub(super) fn adopt(&self, task: Owned) -> u32 {
-        self.spawned.set(self.spawned.get() + 1);
-        let slot = self.tasks.borrow_mut().insert(task);
-        u32::try_from(slot).expect("fewer than four billion tasks")
+    pub(super) fn tasks(&self) -> &TaskList {
+        &self.tasks
     }
 
-    /// Takes a completed task out of the list.
-    pub(super) fn disown(&self, slot: u32) {
-        self.tasks.borrow_mut().remove(slot as usize);
+    /// One more task is this executor's.
+    #[inline]
+    pub(super) fn count_spawned(&self) {
+        self.spawned.set(self.spawned.get() + 1);
     }
 }
 

@@ -31,6 +31,7 @@ mod block;
 mod cell;
 mod current;
 mod join;
+mod list;
 mod queue;
 mod spawn;
 mod stack;
@@ -45,10 +46,11 @@ pub(super) use self::block::Blocks;
 use self::cell::VTable;
 pub(super) use self::current::{Shared, SharedCells, enter, with_current};
 pub(super) use self::join::{AbortRef, JoinRef};
+pub(super) use self::list::TaskList;
 pub(super) use self::queue::RunQueue;
 pub(super) use self::spawn::{spawn_local, spawn_remote, spawn_remote_with};
 pub(super) use self::stack::{Batch, TaskStack};
-use self::waker::{drop_ref, enqueue, wake_and_drop_ref, waker};
+use self::waker::{enqueue, wake_and_drop_ref, waker};
 use super::local::Local;
 use super::state::{CANCEL, State};
 use super::sync::{Cell, UnsafeCell};
@@ -98,9 +100,6 @@ enum Hold {
 /// An entry of the run queue. Its task's `queued` is set; not `Send`, so it stays on the owner thread.
 pub(super) struct Runnable(NonNull<Header>);
 
-/// An entry of the executor's list: the task is not complete.
-pub(super) struct Owned(NonNull<Header>);
-
 /// A task with its [`REMOTE`](super::state::REMOTE) bit set, on the way into the inbox or out of it.
 pub(super) struct Incoming(NonNull<Header>);
 
@@ -136,7 +135,7 @@ impl Runnable {
         // SAFETY: the executor holds the task for the time of the poll, so the borrowed waker needs no reference.
         let waker = ManuallyDrop::new(unsafe { waker(task) });
         if poll(&mut Context::from_waker(&waker)) {
-            finish(task, Some(local));
+            end(task, local);
         } else {
             header.phase.set(Phase::Idle);
         }
@@ -147,12 +146,12 @@ impl Runnable {
     }
 }
 
-impl Owned {
-    /// Drops the future of a task just taken out of the list, and completes it. Not for a running task.
-    pub(super) fn cancel(self, local: &Local) {
-        // SAFETY: the executor's hold keeps the cell.
-        unsafe { self.0.as_ref() }.slot.set(NO_SLOT);
-        cancel(self.0, local);
+impl TaskList {
+    /// Drops the futures of all tasks, and completes them, last in the list first. None of them may be running.
+    pub(super) fn cancel_all(&self, local: &Local) {
+        while let Some(task) = self.last() {
+            cancel(task, local);
+        }
     }
 }
 
@@ -187,10 +186,17 @@ impl Incoming {
             return release(task);
         }
         if header.slot.get() == NO_SLOT {
-            header.slot.set(local.adopt(Owned(task)));
+            adopt(task, local);
         }
         enqueue(header, task, local);
     }
+}
+
+/// A task that is in no list, and lives, becomes the executor's.
+#[inline]
+fn adopt(task: NonNull<Header>, local: &Local) {
+    local.count_spawned();
+    local.tasks().push(task);
 }
 
 /// Drops the future of a task that is not complete and not running, on the owner thread.
@@ -205,23 +211,41 @@ fn cancel(task: NonNull<Header>, local: &Local) {
     header.phase.set(Phase::Running);
     // SAFETY: owner thread, not complete, phase set.
     unsafe { (header.vtable.cancel)(task) };
-    finish(task, Some(local));
+    end(task, local);
 }
 
-/// The future is gone and the output in place: ends the executor's hold, publishes, tells the joiner.
-fn finish(task: NonNull<Header>, local: Option<&Local>) {
-    // SAFETY: the executor's hold keeps the cell until `complete` below.
+/// The future of a task in the list is gone and the output in place. Not inlined into what polls tasks that go on.
+#[inline(never)]
+fn end(task: NonNull<Header>, local: &Local) {
+    // SAFETY: the executor's hold keeps the cell until `finish`.
+    let slot = unsafe { task.as_ref() }.slot.get();
+    local.tasks().remove(slot);
+    finish(task);
+}
+
+/// The future is gone and the output in place, and no list has the task: publishes, and tells the joiner.
+#[inline]
+fn finish(task: NonNull<Header>) {
+    // SAFETY: the executor's hold keeps the cell until it is published below.
     let header = unsafe { task.as_ref() };
     // From here on the owner thread, too, counts in the state word.
     header.phase.set(Phase::Done);
-    if let (Some(local), slot) = (local, header.slot.get())
-        && slot != NO_SLOT
-    {
-        local.disown(slot);
-    }
     // Taken before others may free the cell.
     let joiner = header.joiner.take();
     let refs = header.refs.get() + isize::from(header.queued.get());
+    if refs != 0 || !header.state.complete_for_handle() {
+        publish(task, refs);
+    }
+    if let Some(joiner) = joiner {
+        wake_and_drop_ref(joiner);
+    }
+}
+
+/// Publishes the output of a task to which more than its handle refers, or less. Apart, as it is rare.
+#[inline(never)]
+fn publish(task: NonNull<Header>, refs: isize) {
+    // SAFETY: the executor's hold keeps the cell until `complete` below.
+    let header = unsafe { task.as_ref() };
     let completed = header.state.complete(refs, || {
         // SAFETY: not published yet and no handle left, so the output is the owner's.
         unsafe { (header.vtable.drop_output)(task) };
@@ -237,12 +261,10 @@ fn finish(task: NonNull<Header>, local: Option<&Local>) {
     } else if completed.free {
         free(task);
     }
-    if let Some(joiner) = joiner {
-        wake_and_drop_ref(joiner);
-    }
 }
 
 /// Drops a reference that the state word counts.
+#[inline]
 fn release(task: NonNull<Header>) {
     // SAFETY: the reference being dropped keeps the cell until then.
     if unsafe { task.as_ref() }.state.drop_ref() {
@@ -254,27 +276,39 @@ fn release(task: NonNull<Header>) {
 fn free(task: NonNull<Header>) {
     // SAFETY: complete and unreferenced, so this thread alone knows the cell; the count's acquire saw all others out.
     let header = unsafe { task.as_ref() };
-    let (owner, hold, layout) = (header.owner, header.hold, header.vtable.layout);
+    let (owner, hold, shape) = (header.owner, header.hold, &header.vtable.shape);
     // SAFETY: as above.
     let waker = header
         .join_waker
         .with_mut(|waker| unsafe { (*waker).take() });
     // A foreign waker's destructor may do anything, so it runs while the cell is whole.
     drop_quietly(waker);
-    if let Some(joiner) = header.joiner.take() {
-        drop_ref(joiner);
-    }
-    current::with_owner(owner, |local| {
-        // SAFETY: from `block::allocate` with the layout in the vtable. What is left in it needs no destructor.
-        unsafe { block::free(local.map(Local::blocks), task.cast(), layout) };
-        current::release(local, owner, hold);
+    debug_assert!(
+        header.joiner.get().is_none(),
+        "a completed task has woken who awaits it, and is awaited no more"
+    );
+    current::with_owner(owner, |local| match (local, hold) {
+        (Some(local), Hold::Together) => {
+            // SAFETY: from `block::allocate` with this shape. What is left in it needs no destructor.
+            unsafe { block::free(Some(local.blocks()), task.cast(), shape) };
+            local.cells().remove_one();
+        }
+        _ => {
+            // SAFETY: as above.
+            unsafe { block::free(None, task.cast(), shape) };
+            current::release(owner, hold);
+        }
     });
 }
 
 #[inline]
 fn drop_quietly(waker: Option<Waker>) {
-    if let Some(waker) = waker {
+    #[cold]
+    fn drop_it(waker: Waker) {
         guarded(|| drop(waker));
+    }
+    if let Some(waker) = waker {
+        drop_it(waker);
     }
 }
 

@@ -151,6 +151,14 @@ impl State {
         }
     }
 
+    /// As [`Self::complete`], where the owner has no references, if nothing but the join handle, which left no waker here,
+    /// refers to the task; that is the common case. `false`: something does, or may, and nothing was done.
+    #[inline]
+    pub(super) fn complete_for_handle(&self) -> bool {
+        let alone = Snapshot(JOIN_INTEREST | REF);
+        self.load() == alone && self.exchange(alone, Snapshot(alone.0 | COMPLETE)).is_ok()
+    }
+
     /// The handle wrote its waker; `Err` if the task completed meanwhile, which the owner then tells nobody.
     pub(super) fn set_join_waker(&self) -> Result<(), Snapshot> {
         self.update_unless_complete(|now| now | JOIN_WAKER)

@@ -581,6 +581,44 @@ fn shutdown_drops_every_future_also_after_panics_spawns_and_wakes_in_destructors
 }
 
 #[test]
+fn whichever_tasks_end_first_the_others_stay_until_they_end_or_are_dropped() {
+    const TASKS: usize = 60;
+    let local = local();
+    let wakers = Rc::new(RefCell::new(Vec::<Option<Waker>>::new()));
+    let drops = Rc::new(RefCell::new([0; TASKS]));
+    for task in 0..TASKS {
+        let (wakers, drops) = (Rc::clone(&wakers), Rc::clone(&drops));
+        let inside = OnDrop(move || drops.borrow_mut()[task] += 1);
+        let mut first = true;
+        drop(local.spawn(poll_fn(move |cx| {
+            let _inside = &inside;
+            if std::mem::take(&mut first) {
+                wakers.borrow_mut().push(Some(cx.waker().clone()));
+                return Poll::Pending;
+            }
+            Poll::Ready(())
+        })));
+    }
+    run(&local);
+    // From the middle, from both ends, and all but a few.
+    for step in [7, 5, 2] {
+        for task in (0..TASKS).filter(|task| task % step == step / 2) {
+            let waker = wakers.borrow_mut()[task].take();
+            local.enter(|| waker.into_iter().for_each(Waker::wake));
+        }
+        run(&local);
+        let waiting = wakers.borrow().iter().flatten().count();
+        assert_eq!(local.live(), waiting);
+        for (waker, dropped) in wakers.borrow().iter().zip(*drops.borrow()) {
+            assert_eq!(dropped, usize::from(waker.is_none()));
+        }
+    }
+    assert_ne!(local.live(), 0);
+    local.shutdown();
+    assert_eq!((local.live(), *drops.borrow()), (0, [1; TASKS]));
+}
+
+#[test]
 fn a_hundred_thousand_tasks_live_at_once() {
     const TASKS: usize = 100_000;
     let local = local();

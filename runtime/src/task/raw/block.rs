@@ -24,7 +24,8 @@ pub(in crate::task) struct Blocks {
 
 struct Class {
     first: Cell<Option<NonNull<Spare>>>,
-    kept_bytes: Cell<usize>,
+    /// How many more are kept.
+    room: Cell<usize>,
 }
 
 /// What a block holds while it holds no cell.
@@ -32,102 +33,102 @@ struct Spare {
     next: Option<NonNull<Spare>>,
 }
 
-/// Which class a cell's memory belongs to; none: exactly as large as it is, and never kept.
-const fn class_of(layout: Layout) -> Option<usize> {
-    // A cell has a header, so its layout is not empty.
-    let class = (layout.size() - 1) / STEP;
-    if class < CLASSES && layout.align() <= ALIGN {
-        Some(class)
-    } else {
-        None
+/// What a block is asked for by: its class, and its size and alignment.
+pub(super) struct Shape {
+    /// An index into the classes; none of theirs: exactly as large as its cell, and never kept.
+    class: usize,
+    layout: Layout,
+}
+
+impl Shape {
+    /// That of memory for a `layout` that is not empty.
+    pub(super) const fn of(layout: Layout) -> Self {
+        let class = (layout.size() - 1) / STEP;
+        if class < CLASSES && layout.align() <= ALIGN {
+            Self {
+                class,
+                layout: layout_of_class(class),
+            }
+        } else {
+            Self {
+                class: CLASSES,
+                layout,
+            }
+        }
     }
 }
 
-const fn size_of_class(class: usize) -> usize {
-    (class + 1) * STEP
-}
-
-const fn block_layout(layout: Layout) -> Layout {
-    match class_of(layout) {
-        Some(class) => match Layout::from_size_align(size_of_class(class), ALIGN) {
-            Ok(layout) => layout,
-            Err(_) => panic!("sizes and alignment are small powers of two"),
-        },
-        None => layout,
+const fn layout_of_class(class: usize) -> Layout {
+    match Layout::from_size_align((class + 1) * STEP, ALIGN) {
+        Ok(layout) => layout,
+        Err(_) => panic!("small sizes, and an alignment that is a power of two"),
     }
 }
 
-/// Memory for a `layout` that is not empty, from `blocks` if there is some.
+/// Memory, from `blocks` if there is some.
 #[inline]
-pub(super) fn allocate(blocks: Option<&Blocks>, layout: Layout) -> NonNull<u8> {
-    if let (Some(blocks), Some(class)) = (blocks, class_of(layout))
-        && let Some(block) = blocks.classes[class].pop(size_of_class(class))
-    {
-        return block;
-    }
-    let layout = block_layout(layout);
-    // SAFETY: a cell has a header, so its layout is not empty.
-    let block = unsafe { alloc(layout) };
-    NonNull::new(block).unwrap_or_else(|| handle_alloc_error(layout))
+pub(super) fn allocate(blocks: Option<&Blocks>, shape: &Shape) -> NonNull<u8> {
+    let class = blocks.and_then(|blocks| blocks.classes.get(shape.class));
+    class.and_then(Class::pop).unwrap_or_else(|| {
+        // SAFETY: a cell has a header, so its layout is not empty.
+        let block = unsafe { alloc(shape.layout) };
+        NonNull::new(block).unwrap_or_else(|| handle_alloc_error(shape.layout))
+    })
 }
 
 /// Gives memory back, to `blocks` if there is room.
 ///
 /// # Safety
-/// `block` came from [`allocate`] with the same `layout`, and nobody uses it any more.
+/// `block` came from [`allocate`] with the same `shape`, and nobody uses it any more.
 #[inline]
-pub(super) unsafe fn free(blocks: Option<&Blocks>, block: NonNull<u8>, layout: Layout) {
-    if let (Some(blocks), Some(class)) = (blocks, class_of(layout))
-        // Not a count against a quotient: to divide takes longer than all the rest.
-        && blocks.classes[class].kept_bytes.get() + size_of_class(class) <= KEPT_BYTES
-    {
+pub(super) unsafe fn free(blocks: Option<&Blocks>, block: NonNull<u8>, shape: &Shape) {
+    match blocks.and_then(|blocks| blocks.classes.get(shape.class)) {
         // SAFETY: the block is free and of this class.
-        unsafe { blocks.classes[class].push(block, size_of_class(class)) };
-    } else {
-        // SAFETY: promised by the caller; `allocate` rounded the layout the same way.
-        unsafe { dealloc(block.as_ptr(), block_layout(layout)) };
+        Some(class) if class.room.get() > 0 => unsafe { class.push(block) },
+        // SAFETY: promised by the caller.
+        _ => unsafe { dealloc(block.as_ptr(), shape.layout) },
     }
 }
 
 impl Blocks {
     pub(in crate::task) fn new() -> Self {
         Self {
-            classes: std::array::from_fn(|_| Class {
+            classes: std::array::from_fn(|class| Class {
                 first: Cell::new(None),
-                kept_bytes: Cell::new(0),
+                // Divided once, here: at the end of each task it would take longer than all the rest.
+                room: Cell::new(KEPT_BYTES / layout_of_class(class).size()),
             }),
         }
     }
 }
 
 impl Class {
-    /// A block, of which each has `size` bytes.
     #[inline]
-    fn pop(&self, size: usize) -> Option<NonNull<u8>> {
+    fn pop(&self) -> Option<NonNull<u8>> {
         let block = self.first.get()?;
         // SAFETY: a block in the list holds a `Spare`, written by `push`.
         self.first.set(unsafe { block.as_ref() }.next);
-        self.kept_bytes.set(self.kept_bytes.get() - size);
+        self.room.set(self.room.get() + 1);
         Some(block.cast())
     }
 
     /// # Safety
-    /// The block is of this class's size, which is `size`, and free.
+    /// The block is of this class's size, and free; and there is room.
     #[inline]
-    unsafe fn push(&self, block: NonNull<u8>, size: usize) {
+    unsafe fn push(&self, block: NonNull<u8>) {
         let (block, next) = (block.cast::<Spare>(), self.first.get());
         // SAFETY: every class is larger, and aligned more strictly, than a `Spare`.
         unsafe { block.write(Spare { next }) };
         self.first.set(Some(block));
-        self.kept_bytes.set(self.kept_bytes.get() + size);
+        self.room.set(self.room.get() - 1);
     }
 }
 
 impl Drop for Blocks {
     fn drop(&mut self) {
         for (at, class) in self.classes.iter().enumerate() {
-            let layout = Layout::from_size_align(size_of_class(at), ALIGN).expect("as above");
-            while let Some(block) = class.pop(size_of_class(at)) {
+            let layout = layout_of_class(at);
+            while let Some(block) = class.pop() {
                 // SAFETY: it is in no cell's use, and was allocated with its class's layout.
                 unsafe { dealloc(block.as_ptr(), layout) };
             }
@@ -142,23 +143,22 @@ mod tests {
     #[test]
     fn of_each_class_a_mebibyte_is_kept_and_the_rest_given_back() {
         let blocks = Blocks::new();
-        let layout = Layout::from_size_align(1000, ALIGN).unwrap();
-        let size = size_of_class(class_of(layout).unwrap());
+        let shape = Shape::of(Layout::from_size_align(1000, ALIGN).unwrap());
+        let class = &blocks.classes[shape.class];
         for _ in 0..2 {
-            let many: Vec<_> = (0..2000).map(|_| allocate(Some(&blocks), layout)).collect();
+            let many: Vec<_> = (0..2000).map(|_| allocate(Some(&blocks), &shape)).collect();
             for block in many {
                 // SAFETY: allocated above, and used by nobody.
-                unsafe { free(Some(&blocks), block, layout) };
+                unsafe { free(Some(&blocks), block, &shape) };
             }
-            let kept: Vec<_> = blocks.classes.iter().map(|c| c.kept_bytes.get()).collect();
-            assert_eq!(kept.iter().sum::<usize>(), KEPT_BYTES);
+            assert_eq!(class.room.get(), 0);
         }
-        let class = &blocks.classes[class_of(layout).unwrap()];
-        let listed: Vec<_> = std::iter::from_fn(|| class.pop(size)).collect();
-        assert_eq!(listed.len(), KEPT_BYTES / size);
+        let listed: Vec<_> = std::iter::from_fn(|| class.pop()).collect();
+        assert_eq!(listed.len() * shape.layout.size(), KEPT_BYTES);
+        assert_eq!(class.room.get(), listed.len());
         for block in listed {
             // SAFETY: as above.
-            unsafe { free(Some(&blocks), block, layout) };
+            unsafe { free(Some(&blocks), block, &shape) };
         }
     }
 }

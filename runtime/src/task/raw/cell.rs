@@ -2,12 +2,13 @@
 
 use std::alloc::Layout;
 use std::future::Future;
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 use std::task::{Context, Poll};
 
-use super::block::{self, Blocks};
+use super::block::{self, Blocks, Shape};
 use super::current::Shared;
 use super::{Header, Hold, NO_SLOT, Phase, guarded};
 use crate::task::join::JoinError;
@@ -20,9 +21,12 @@ pub(super) struct TaskCell<F: Future> {
     stage: UnsafeCell<Stage<F>>,
 }
 
-enum Stage<F: Future> {
-    Future(F),
-    Output(Result<F::Output, JoinError>),
+/// Which of the two is in it follows from [`Phase`]: nothing else says so, and nothing is dropped by itself.
+union Stage<F: Future> {
+    /// Until the task is [`Phase::Done`].
+    future: ManuallyDrop<F>,
+    /// From then on, until it was taken or dropped.
+    output: ManuallyDrop<Result<F::Output, JoinError>>,
 }
 
 /// What a header's holder can ask of a cell whose future's type it does not know.
@@ -34,7 +38,7 @@ pub(super) struct VTable {
     /// Moves the output to `*mut Result<T, JoinError>`, which need not be initialised.
     pub(super) take_output: unsafe fn(NonNull<Header>, *mut ()),
     pub(super) drop_output: unsafe fn(NonNull<Header>),
-    pub(super) layout: Layout,
+    pub(super) shape: Shape,
 }
 
 impl<F: Future> TaskCell<F> {
@@ -43,7 +47,7 @@ impl<F: Future> TaskCell<F> {
         cancel: Self::cancel,
         take_output: Self::take_output,
         drop_output: Self::drop_output,
-        layout: Layout::new::<Self>(),
+        shape: Shape::of(Layout::new::<Self>()),
     };
 
     pub(super) fn allocate(
@@ -53,7 +57,7 @@ impl<F: Future> TaskCell<F> {
         owner: NonNull<Shared>,
         hold: Hold,
     ) -> NonNull<Header> {
-        let cell = block::allocate(blocks, Layout::new::<Self>()).cast::<Self>();
+        let cell = block::allocate(blocks, &Self::VTABLE.shape).cast::<Self>();
         // SAFETY: memory of this layout, and nobody else's. Its pointer, not a header's, is what goes round, so that
         // the provenance spans the whole cell.
         unsafe {
@@ -72,7 +76,9 @@ impl<F: Future> TaskCell<F> {
                     queued: Cell::new(false),
                     hold,
                 },
-                stage: UnsafeCell::new(Stage::Future(future)),
+                stage: UnsafeCell::new(Stage {
+                    future: ManuallyDrop::new(future),
+                }),
             });
         }
         cell.cast()
@@ -91,15 +97,10 @@ impl<F: Future> TaskCell<F> {
         // SAFETY: as promised by the caller.
         let stage = unsafe { Self::stage(task) };
         let polled = stage.with_mut(|stage| {
-            catch_unwind(AssertUnwindSafe(|| {
-                // SAFETY: until completion only the owner thread touches the stage, and `Phase::Running` keeps it
-                // from doing so twice at once. The future never moves: it is dropped in place by `settle`.
-                let Stage::Future(future) = (unsafe { &mut *stage }) else {
-                    unreachable!("a task was polled after it completed")
-                };
-                // SAFETY: as said above.
-                unsafe { Pin::new_unchecked(future) }.poll(cx)
-            }))
+            // SAFETY: until completion the stage holds the future, only the owner thread touches it, and
+            // `Phase::Running` keeps it from doing so twice at once. The future never moves: `settle` drops it in place.
+            let future = unsafe { Pin::new_unchecked(&mut *(*stage).future) };
+            catch_unwind(AssertUnwindSafe(|| future.poll(cx)))
         });
         let output = match polled {
             Ok(Poll::Pending) => return false,
@@ -118,7 +119,7 @@ impl<F: Future> TaskCell<F> {
         if let Err(panicked) = unsafe { Self::settle(task, Err(JoinError::cancelled())) } {
             // SAFETY: the stage holds an output now, and the owner still is the only one to know.
             unsafe { Self::stage(task) }
-                .with_mut(|stage| unsafe { *stage = Stage::Output(Err(panicked)) });
+                .with_mut(|stage| unsafe { *(*stage).output = Err(panicked) });
         }
     }
 
@@ -134,9 +135,12 @@ impl<F: Future> TaskCell<F> {
         unsafe { Self::stage(task) }.with_mut(|stage| {
             // SAFETY: exclusive as in `poll`. Whatever the destructor does, the place is overwritten, not dropped
             // again, right after; and nothing between the two can unwind.
-            let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { ptr::drop_in_place(stage) }));
+            let future = unsafe { &mut (*stage).future };
             // SAFETY: as above.
-            unsafe { stage.write(Stage::Output(output)) };
+            let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { ManuallyDrop::drop(future) }));
+            let output = ManuallyDrop::new(output);
+            // SAFETY: as above.
+            unsafe { stage.write(Stage { output }) };
             dropped.map_err(JoinError::panicked)
         })
     }
@@ -145,13 +149,11 @@ impl<F: Future> TaskCell<F> {
     /// A live cell of this type, complete, called once, by its join handle, which leaves the stage alone then; `to` fits
     /// a `Result<F::Output, JoinError>`.
     unsafe fn take_output(task: NonNull<Header>, to: *mut ()) {
-        // SAFETY: after completion the stage is the join handle's.
-        let stage = unsafe { Self::stage(task) }.with_mut(|stage| unsafe { ptr::read(stage) });
-        let Stage::Output(output) = stage else {
-            unreachable!("complete without an output")
-        };
-        // SAFETY: promised by the caller.
-        unsafe { to.cast::<Result<F::Output, JoinError>>().write(output) };
+        // SAFETY: after completion the stage holds the output, which is the join handle's; the rest the caller promises.
+        unsafe { Self::stage(task) }.with_mut(|stage| unsafe {
+            let output = ManuallyDrop::take(&mut (*stage).output);
+            to.cast::<Result<F::Output, JoinError>>().write(output);
+        });
     }
 
     /// # Safety
@@ -159,6 +161,6 @@ impl<F: Future> TaskCell<F> {
     unsafe fn drop_output(task: NonNull<Header>) {
         // SAFETY: as promised by the caller; nobody looks at the stage again.
         unsafe { Self::stage(task) }
-            .with_mut(|stage| guarded(|| unsafe { ptr::drop_in_place(stage) }));
+            .with_mut(|stage| guarded(|| unsafe { ManuallyDrop::drop(&mut (*stage).output) }));
     }
 }

@@ -49,6 +49,11 @@ impl SharedCells {
     pub(super) fn add_one(&self) {
         self.live.set(self.live.get() + 1);
     }
+
+    /// One of those held together was freed by the owner.
+    pub(super) fn remove_one(&self) {
+        self.live.set(self.live.get() - 1);
+    }
 }
 
 impl Drop for SharedCells {
@@ -79,15 +84,11 @@ fn drop_hold(shared: NonNull<Shared>) {
     drop(unsafe { Arc::from_raw(shared.as_ptr().cast_const()) });
 }
 
-/// A cell was freed; `local` is its owner, if that is the current executor.
-pub(super) fn release(local: Option<&Local>, owner: NonNull<Shared>, hold: Hold) {
-    match (hold, local) {
-        (Hold::Alone, _) => drop_hold(owner),
-        (Hold::Together, Some(local)) => {
-            let cells = local.cells();
-            cells.live.set(cells.live.get() - 1);
-        }
-        (Hold::Together, None) => count_off(owner, 1),
+/// A cell was freed, by whichever thread.
+pub(super) fn release(owner: NonNull<Shared>, hold: Hold) {
+    match hold {
+        Hold::Alone => drop_hold(owner),
+        Hold::Together => count_off(owner, 1),
     }
 }
 
@@ -140,16 +141,16 @@ pub(super) fn is_owner(owner: NonNull<Shared>) -> bool {
 /// Gives `f` the executor if it is the current one of this thread.
 #[inline(always)]
 pub(super) fn with_owner<R>(owner: NonNull<Shared>, f: impl FnOnce(Option<&Local>) -> R) -> R {
-    let local = CURRENT.with(|current| {
+    let (is_owner, local) = CURRENT.with(|current| {
         let is_owner = ptr::eq(current.owner.get(), owner.as_ptr());
-        if is_owner {
-            current.local.get()
-        } else {
-            ptr::null()
-        }
+        (is_owner, current.local.get())
     });
-    // SAFETY: as in `with_current`.
-    f(unsafe { local.as_ref() })
+    if is_owner {
+        // SAFETY: as in `with_current`; where an owner is named, its executor is, too.
+        f(Some(unsafe { &*local }))
+    } else {
+        f(None)
+    }
 }
 
 /// Gives `f` this thread's current executor, if there is one.

@@ -52,18 +52,20 @@ impl<T> JoinRef<T> {
     /// If the output was taken before.
     #[inline]
     pub(in crate::task) fn poll(&mut self, waker: &Waker) -> Poll<Result<T, JoinError>> {
-        let header = self
-            .header()
+        let task = self
+            .task
             .expect("`JoinHandle` polled after it gave its result");
+        // SAFETY: the handle's reference keeps the cell.
+        let header = unsafe { task.as_ref() };
         if header.state.load().has(COMPLETE) || !header.leave_waker(waker) {
-            return Poll::Ready(self.take_output());
+            return Poll::Ready(self.take_output(task));
         }
         Poll::Pending
     }
 
-    /// The output of a complete task, and the end of this handle's reference.
-    fn take_output(&mut self) -> Result<T, JoinError> {
-        let task = self.task.take().expect("the output is taken once");
+    /// The output of the task, which is complete, and the end of this handle's reference to it.
+    fn take_output(&mut self, task: NonNull<Header>) -> Result<T, JoinError> {
+        self.task = None;
         let mut output = MaybeUninit::<Result<T, JoinError>>::uninit();
         // SAFETY: complete, seen with acquire; this is the join handle, which takes the output once, as the task it
         // has taken from itself shows; `T` is the output's type by construction.
@@ -90,6 +92,7 @@ impl<T> JoinRef<T> {
 
 impl Header {
     /// `false` if the task has completed.
+    #[inline]
     fn leave_waker(&self, waker: &Waker) -> bool {
         match task_behind(waker) {
             Some(joiner) if current::is_owner(self.owner) => {
@@ -100,12 +103,19 @@ impl Header {
     }
 
     /// On the owner thread.
+    #[inline]
     fn leave_joiner(&self, joiner: NonNull<Header>) -> bool {
         clone_ref(joiner);
-        if let Some(old) = self.joiner.replace(Some(joiner)) {
-            drop_ref(old);
+        match self.joiner.replace(Some(joiner)) {
+            None => true,
+            Some(old) => self.joiner_left_instead_of(old),
         }
-        // What the last reference frees may do anything as it is dropped.
+    }
+
+    #[cold]
+    fn joiner_left_instead_of(&self, old: NonNull<Header>) -> bool {
+        drop_ref(old);
+        // What the last reference frees may do anything as it is dropped. A completed task has woken its joiner.
         !self.state.load().has(COMPLETE)
     }
 
@@ -147,32 +157,39 @@ impl Header {
 }
 
 impl<T> Drop for JoinRef<T> {
+    #[inline]
     fn drop(&mut self) {
-        let (Some(task), Some(header)) = (self.task, self.header()) else {
-            return;
-        };
-        header.forget_joiner();
-        let mut seen = header.state.load();
-        loop {
-            if seen.has(COMPLETE) {
-                // SAFETY: complete, seen with acquire, and this is the join handle.
-                unsafe { (header.vtable.drop_output)(task) };
-                return release(task);
+        if let Some(task) = self.task {
+            detach(task);
+        }
+    }
+}
+
+/// The join handle is dropped without having given the output.
+fn detach(task: NonNull<Header>) {
+    // SAFETY: the handle's reference keeps the cell, until it is dropped here.
+    let header = unsafe { task.as_ref() };
+    header.forget_joiner();
+    let mut seen = header.state.load();
+    loop {
+        if seen.has(COMPLETE) {
+            // SAFETY: complete, seen with acquire, and this is the join handle.
+            unsafe { (header.vtable.drop_output)(task) };
+            return release(task);
+        }
+        if !seen.has(JOIN_WAKER) {
+            match header.state.drop_join(seen) {
+                Ok(()) => return,
+                Err(actual) => seen = actual,
             }
-            if !seen.has(JOIN_WAKER) {
-                match header.state.drop_join(seen) {
-                    Ok(()) => return,
-                    Err(actual) => seen = actual,
-                }
-            } else {
-                if header.state.unset_join_waker().is_ok() {
-                    // Else what it wakes would live as long as this task.
-                    // SAFETY: the bit is clear, which makes the slot the handle's.
-                    let waker = header.join_waker.with_mut(|slot| unsafe { (*slot).take() });
-                    drop_quietly(waker);
-                }
-                seen = header.state.load();
+        } else {
+            if header.state.unset_join_waker().is_ok() {
+                // Else what it wakes would live as long as this task.
+                // SAFETY: the bit is clear, which makes the slot the handle's.
+                let waker = header.join_waker.with_mut(|slot| unsafe { (*slot).take() });
+                drop_quietly(waker);
             }
+            seen = header.state.load();
         }
     }
 }

@@ -8,28 +8,34 @@ use std::task::{Context, Poll};
 
 use super::cell::TaskCell;
 use super::current::{self, Shared};
-use super::{Header, Hold, Incoming, JoinRef, Owned, Phase, Runnable, finish};
+use super::{Header, Hold, Incoming, JoinRef, Phase, Runnable, adopt, finish};
 use crate::task::local::Local;
 use crate::task::state::REMOTE;
 
 /// A task on the executor's own thread. A closed executor drops the future at once; the handle then says "cancelled".
+#[inline]
 pub(in crate::task) fn spawn_local<F: Future + 'static>(
     local: &Local,
     future: F,
 ) -> JoinRef<F::Output> {
     if local.is_closed() {
-        let task = TaskCell::allocate(None, future, 0, current::hold(local.shared()), Hold::Alone);
-        refuse(task);
-        return JoinRef::new(task);
+        return spawn_closed(local, future);
     }
     local.cells().add_one();
     let owner = NonNull::from(&**local.shared());
     let task = TaskCell::allocate(Some(local.blocks()), future, 0, owner, Hold::Together);
     // SAFETY: just made; the executor's hold keeps it.
     let header = unsafe { task.as_ref() };
-    header.slot.set(local.adopt(Owned(task)));
+    adopt(task, local);
     header.queued.set(true);
     local.push(Runnable(task));
+    JoinRef::new(task)
+}
+
+#[cold]
+fn spawn_closed<F: Future + 'static>(local: &Local, future: F) -> JoinRef<F::Output> {
+    let task = TaskCell::allocate(None, future, 0, current::hold(local.shared()), Hold::Alone);
+    refuse(task);
     JoinRef::new(task)
 }
 
@@ -77,7 +83,7 @@ fn refuse(task: NonNull<Header>) {
     header.phase.set(Phase::Running);
     // SAFETY: as above, and the future has not been polled.
     unsafe { (header.vtable.cancel)(task) };
-    finish(task, None);
+    finish(task);
 }
 
 pin_project_lite::pin_project! {

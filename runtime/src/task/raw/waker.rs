@@ -70,11 +70,14 @@ pub(super) fn wake_and_drop_ref(task: NonNull<Header>) {
             header.refs.set(header.refs.get() - 1);
             enqueue(header, task, local);
         }
-        _ => {
-            wake(task);
-            drop_ref(task);
-        }
+        _ => wake_elsewhere_and_drop_ref(task),
     });
+}
+
+#[cold]
+fn wake_elsewhere_and_drop_ref(task: NonNull<Header>) {
+    wake(task);
+    drop_ref(task);
 }
 
 #[inline]
