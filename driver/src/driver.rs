@@ -13,6 +13,7 @@ mod chunks;
 mod embed;
 mod metrics;
 mod registered;
+mod sleep;
 mod turn;
 
 use std::cell::{Cell, RefCell, RefMut};

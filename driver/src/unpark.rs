@@ -1,15 +1,20 @@
 //! Reaching a driver from another thread.
 //!
 //! [`Remote`] is the only part of a driver that crosses threads. It holds a mailbox (what only the driver's own thread
-//! can do, see [`Mail`]) and an eventfd the driver's ring watches with one multishot poll. A
-//! poke is a write to it: sticky, so a poke that comes before the driver sleeps ends that sleep at once.
-//! When the driver shuts down both are taken away, under their locks: a late poke does nothing.
+//! can do, see [`Mail`]), an eventfd the driver's ring watches with one multishot poll, and a word at which a thread sleeps
+//! that waits for nothing of its ring ([`alarm`]). A poke is a write to the eventfd, or wakes who sleeps at the word. It is
+//! sticky: one that comes before the driver sleeps ends that sleep at once.
+//! When the driver shuts down mailbox and eventfd are taken away, under their locks: a late poke does nothing.
+
+mod alarm;
 
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use rustix::event::{EventfdFlags, eventfd};
 
+use self::alarm::Alarm;
 use crate::fd::FdRef;
 
 /// What another thread asks of a driver.
@@ -32,9 +37,12 @@ pub(crate) struct Remote {
 #[derive(Debug)]
 struct Inner {
     id: u32,
+    alarm: Alarm,
     /// `None` once the driver is gone.
     ends: RwLock<Option<Ends>>,
     mailbox: Mutex<Vec<Mail>>,
+    /// There is something in the mailbox. Set before the poke, which publishes it.
+    has_mail: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -54,8 +62,10 @@ impl Remote {
         let ends = Ends { poke, ring };
         let inner = Inner {
             id,
+            alarm: Alarm::new(),
             ends: RwLock::new(Some(ends)),
             mailbox: Mutex::default(),
+            has_mail: AtomicBool::new(false),
         };
         Ok(Remote {
             inner: Arc::new(inner),
@@ -82,7 +92,21 @@ impl Remote {
         self.ends().as_ref().map(|ends| ends.poke.as_raw_fd())
     }
 
-    /// The ring's descriptor, for messages.
+    /// The ring's descriptor, for messages: from now on the thread sleeps nowhere else.
+    pub(crate) fn ring_for_messages(&self) -> Option<Arc<OwnedFd>> {
+        if self.inner.alarm.use_ring_only() {
+            self.poke();
+        }
+        self.ring()
+    }
+
+    /// The same for whoever waits for it himself, on the driver's own thread: it does not sleep, so nobody is to wake it.
+    pub(crate) fn ring_to_wait_for(&self) -> Option<Arc<OwnedFd>> {
+        self.inner.alarm.use_ring_only();
+        self.ring()
+    }
+
+    /// The ring's descriptor.
     pub(crate) fn ring(&self) -> Option<Arc<OwnedFd>> {
         self.ends().as_ref().and_then(|ends| ends.ring.clone())
     }
@@ -114,6 +138,7 @@ impl Remote {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
             mailbox.push(mail);
+            self.inner.has_mail.store(true, Ordering::Relaxed);
             drop(mailbox);
             drop(ends);
             self.poke();
@@ -121,19 +146,38 @@ impl Remote {
         there
     }
 
-    pub(crate) fn take_mail(&self) -> Vec<Mail> {
-        std::mem::take(
-            &mut *self
-                .inner
-                .mailbox
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        )
+    /// What has come, if the driver was poked; it answers each poke it is told of.
+    pub(crate) fn answer(&self) -> Vec<Mail> {
+        self.inner.alarm.reset();
+        self.take_mail()
+    }
+
+    /// Sleeps until poked, if nothing else is to end that. `None`: the driver is to go to its ring. Else, whether it was
+    /// poked, and what has come.
+    pub(crate) fn sleep(&self) -> Option<(bool, Vec<Mail>)> {
+        let poked = self.inner.alarm.sleep()?;
+        Some((poked, self.take_mail()))
+    }
+
+    #[inline]
+    fn take_mail(&self) -> Vec<Mail> {
+        if !self.inner.has_mail.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        let mut mailbox = self
+            .inner
+            .mailbox
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        self.inner.has_mail.store(false, Ordering::Relaxed);
+        std::mem::take(&mut *mailbox)
     }
 
     /// Ends the driver's sleep, or its next one.
     pub(crate) fn poke(&self) {
-        if let Some(ends) = &*self.ends() {
+        if self.inner.alarm.set_off()
+            && let Some(ends) = &*self.ends()
+        {
             // EAGAIN: the counter is full, so the poll has long fired. Nothing else can fail.
             let _ = rustix::io::write(&ends.poke, &1u64.to_ne_bytes());
         }

@@ -9,13 +9,15 @@ use std::future::Future;
 use std::io::{self, Read, Write};
 use std::net::TcpStream as Blocking;
 use std::rc::Rc;
+use std::thread;
 use std::time::Duration;
 
+use futures_channel::mpsc::unbounded;
 use lexopt::prelude::*;
-use runtime::Op;
 use runtime::fs::File;
 use runtime::net::{TcpListener, TcpStream, UnixStream};
 use runtime::op::Nop;
+use runtime::{Op, chain};
 use rustix::net::sockopt;
 
 /// Connections of `idle`: two descriptors each, and 20,000 are a common limit.
@@ -55,10 +57,12 @@ fn main() -> Result<(), Box<dyn Error>> {
             "spawn" => spawn(at_once, rounds).await,
             "yield" => tasks((0..at_once).map(|_| give_way(rounds))).await,
             "churn" => churn(at_once, rounds).await,
+            "chain" => chains(rounds).await,
+            "wake" => wake(rounds).await,
             "pipe" => pipe(rounds).await,
             "idle" => idle().await,
             _ => Err(io::Error::other(
-                "nop, pair, recv, chunks, pipe, read, spawn, yield, churn or idle?",
+                "nop, pair, recv, chunks, pipe, read, spawn, yield, churn, chain, wake or idle?",
             )),
         }
     })?;
@@ -101,6 +105,35 @@ async fn spawn(at_once: usize, rounds: usize) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Four no-ops linked.
+async fn chains(rounds: usize) -> io::Result<()> {
+    let nop = || Op::new(Nop::new());
+    for _ in 0..rounds {
+        let (one, two, three, four) = chain((nop(), nop(), nop(), nop())).await;
+        one.and(two).and(three).and(four)?;
+    }
+    Ok(())
+}
+
+/// A number through a channel to another thread, and back; each sleeps while it waits.
+async fn wake(rounds: usize) -> io::Result<()> {
+    let (to, mut there) = unbounded();
+    let (back, mut from) = unbounded();
+    let other = thread::spawn(move || {
+        runtime::block_on(async {
+            while let Ok(number) = there.recv().await {
+                back.unbounded_send(number).expect("it is waited for");
+            }
+        })
+    });
+    for round in 0..rounds {
+        to.unbounded_send(round).expect("the other listens");
+        assert_eq!(from.recv().await, Ok(round));
+    }
+    drop(to);
+    other.join().expect("the other does not panic")
 }
 
 /// The ends of socket pairs, and whether each is to speak first.

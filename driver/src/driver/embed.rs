@@ -26,7 +26,7 @@ impl Driver {
                  `Builder::embedded(true)`",
             ));
         }
-        let ring = self.inner.remote.ring();
+        let ring = self.inner.remote.ring_to_wait_for();
         ring.ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 

@@ -24,7 +24,8 @@ pub(super) fn add(count: &Cell<u64>, n: u64) {
 pub struct Metrics {
     /// `io_uring_enter` calls; on the ring in user space, its looks at epoll.
     pub enters: u64,
-    /// Of these, the ones that were ready to sleep.
+    /// Of these, the ones that were ready to sleep; and sleeps elsewhere, of a driver with nothing in flight, until another
+    /// thread ended them.
     pub sleeps: u64,
     /// Entries handed to the ring.
     pub staged: u64,

@@ -125,6 +125,9 @@ impl Driver {
             return Err(io::ErrorKind::ResourceBusy.into());
         }
         self.inner.attempts.refill();
+        if wait == Wait::AtMost(None) && self.sleep_for_others() {
+            return Ok(());
+        }
         self.submit(wait)?;
         self.reap();
         Ok(())
@@ -238,7 +241,7 @@ impl Driver {
         self.wake_ready();
     }
 
-    fn wake_ready(&self) {
+    pub(super) fn wake_ready(&self) {
         let mut ready = std::mem::take(&mut *self.inner.ready.borrow_mut());
         let panics = wake_all(ready.drain(..));
         if panics > 0 {
@@ -360,7 +363,11 @@ impl Driver {
                 self.watch();
             }
         }
-        for mail in self.inner.remote.take_mail() {
+        self.take_in(self.inner.remote.answer());
+    }
+
+    pub(super) fn take_in(&self, mail: Vec<Mail>) {
+        for mail in mail {
             match mail {
                 Mail::Cancel(fd) => self.cancel_fd(&fd),
                 Mail::Close(fd) => {

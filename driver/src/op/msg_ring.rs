@@ -23,7 +23,7 @@ impl MsgRing {
     /// To the driver that `unparker` belongs to.
     pub fn wake(unparker: &Unparker) -> MsgRing {
         MsgRing {
-            ring: unparker.0.ring(),
+            ring: unparker.0.ring_for_messages(),
         }
     }
 }

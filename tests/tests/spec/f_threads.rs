@@ -16,7 +16,8 @@ use runtime::buf::Arena;
 use runtime::net::UnixStream;
 use runtime::task::{JoinSet, spawn_blocking};
 use runtime::time::{sleep, timeout};
-use runtime::{Handle, Op, op};
+use runtime::{DriverMetrics, Fd, Handle, Op, op};
+use rustix::thread::gettid;
 
 spec! {
     async f1_no_wake_of_a_hundred_threads_is_lost;
@@ -29,6 +30,9 @@ spec! {
     f5_a_wake_from_a_destructor_at_thread_exit_arrives;
     f5_a_runtime_in_a_destructor_at_thread_exit_works_as_elsewhere;
     alone f6_a_hundred_runtimes_in_turn_leave_nothing;
+    f7_a_thread_with_nothing_in_flight_is_woken_past_its_ring;
+    f7_a_message_by_the_ring_wakes_a_thread_with_nothing_in_flight;
+    f7_a_thread_with_nothing_in_flight_takes_in_what_others_ask_of_it;
 }
 
 /// Counts posts from any thread, for one task to take.
@@ -371,4 +375,110 @@ fn f6_a_hundred_runtimes_in_turn_leave_nothing(ring: Ring) {
     assert_eq!((fds(), threads()), before);
     let grown = resident_bytes().saturating_sub(resident);
     assert!(grown < 512 * 1024, "a hundred runtimes left {grown} bytes");
+}
+
+/// A runtime on a thread of its own that waits for posts alone, and tells what it has counted.
+struct Sleeper {
+    /// The driver's counters, at first and at last.
+    thread: thread::JoinHandle<(DriverMetrics, DriverMetrics)>,
+    tid: i32,
+    /// A message to its ring.
+    message: Box<dyn Fn() -> op::MsgRing + Send>,
+    /// Its ring knows it, if that is possible.
+    writer: Option<Fd>,
+    posts: Arc<Posts>,
+}
+
+impl Sleeper {
+    /// Until so many posts have come.
+    fn start(ring: Ring, count: usize) -> Sleeper {
+        let (tell, told) = mpsc::channel();
+        let posts = Arc::new(Posts::default());
+        let post = posts.clone();
+        let thread = thread::spawn(move || {
+            let runtime = ring.runtime();
+            runtime.block_on(async {
+                let writer = Fd::new(std::io::pipe().unwrap().1.into());
+                let _ = writer.register();
+                // What is staged when a driver begins is the kernel's.
+                submitted().await;
+                let unparker = runtime.driver().unparker();
+                let message = Box::new(move || op::MsgRing::wake(&unparker));
+                let tid = gettid().as_raw_nonzero().get();
+                tell.send((tid, message, writer)).unwrap();
+                let before = metrics();
+                for count in 1..=count {
+                    post.reach(count).await;
+                }
+                (before, metrics())
+            })
+        });
+        let (tid, message, writer) = told.recv().unwrap();
+        Sleeper {
+            thread,
+            tid,
+            message,
+            writer: Some(writer),
+            posts,
+        }
+    }
+
+    /// Waits until it sleeps, wherever that is.
+    fn sleeps(&self) {
+        let path = format!("/proc/self/task/{}/syscall", self.tid);
+        // It may also wait for memory, in other calls.
+        let calls = [
+            libc::SYS_futex,
+            libc::SYS_io_uring_enter,
+            libc::SYS_epoll_pwait,
+        ];
+        let asleep = |now: String| {
+            calls
+                .iter()
+                .any(|call| now.starts_with(&format!("{call} ")))
+        };
+        while std::fs::read_to_string(&path).is_ok_and(|now| !asleep(now)) {
+            thread::yield_now();
+        }
+    }
+}
+
+fn f7_a_thread_with_nothing_in_flight_is_woken_past_its_ring(ring: Ring) {
+    let sleeper = Sleeper::start(ring, 100);
+    for _ in 0..100 {
+        sleeper.sleeps();
+        sleeper.posts.post();
+    }
+    let (before, after) = sleeper.thread.join().unwrap();
+    if !ring.name.starts_with("poll") {
+        assert_eq!(before.enters, after.enters);
+        // Not by each of them: it may have waited for the allocator instead.
+        assert!(after.pokes > before.pokes);
+    }
+}
+
+fn f7_a_message_by_the_ring_wakes_a_thread_with_nothing_in_flight(ring: Ring) {
+    let sleeper = Sleeper::start(ring, 1);
+    ring.runtime().block_on(async {
+        for _ in 0..2 {
+            sleeper.sleeps();
+            Op::new((sleeper.message)()).await.unwrap();
+        }
+        sleeper.sleeps();
+        sleeper.posts.post();
+    });
+    let (before, after) = sleeper.thread.join().unwrap();
+    // It was told that messages are to come, of both, and of the post.
+    assert!(after.pokes >= before.pokes + 4, "{before:?}, {after:?}");
+}
+
+fn f7_a_thread_with_nothing_in_flight_takes_in_what_others_ask_of_it(ring: Ring) {
+    let mut sleeper = Sleeper::start(ring, 1);
+    let writer = sleeper.writer.take().unwrap();
+    sleeper.sleeps();
+    // Its ring holds the file until that thread has had it let go.
+    ring.runtime()
+        .block_on(async { writer.close().await.unwrap() });
+    sleeper.posts.post();
+    sleeper.thread.join().unwrap();
 }
