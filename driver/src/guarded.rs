@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
 /// Whether `f` came to its end. If it panicked, the panic hook has told of it.
-pub(crate) fn guarded(f: impl FnOnce()) -> bool {
+pub fn guarded(f: impl FnOnce()) -> bool {
     let Err(payload) = catch_unwind(AssertUnwindSafe(f)) else {
         return true;
     };

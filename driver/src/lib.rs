@@ -42,6 +42,8 @@ pub use current::Entered;
 pub use driver::{Driver, Metrics};
 pub use fd::{Close, Fd, Lane};
 pub use group::SerialGroup;
+#[doc(hidden)]
+pub use guarded::guarded;
 pub use into_std::IntoStdError;
 pub use kept::{Kept, KeptMessage};
 pub use op::Op;

@@ -35,7 +35,6 @@ pub(crate) use self::inbox::Unpark;
 pub use self::join::{AbortHandle, JoinError, JoinHandle};
 pub use self::join_set::JoinSet;
 pub(crate) use self::local::{Local, MainTask, PollMain};
-pub(crate) use self::raw::guarded;
 pub(crate) use self::remote::Remote;
 pub use self::spawn_blocking::{spawn_blocking, try_spawn_blocking};
 pub use self::yield_now::{YieldNow, yield_now};

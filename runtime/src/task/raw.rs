@@ -38,9 +38,10 @@ mod stack;
 mod waker;
 
 use std::mem::ManuallyDrop;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::task::{Context, Waker};
+
+use annulet_driver::guarded;
 
 pub(super) use self::block::Blocks;
 use self::cell::VTable;
@@ -309,14 +310,5 @@ fn drop_quietly(waker: Option<Waker>) {
     }
     if let Some(waker) = waker {
         drop_it(waker);
-    }
-}
-
-/// Runs what is the user's (a destructor, a waker) and must not take the executor with it. The panic hook has reported it already.
-pub(crate) fn guarded(f: impl FnOnce()) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
-        // A payload whose own destructor panics is given up on: leaking it is the one thing that cannot fail.
-        let leaked = catch_unwind(AssertUnwindSafe(|| drop(payload)));
-        std::mem::forget(leaked);
     }
 }

@@ -10,9 +10,10 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use annulet_driver::guarded;
+
 use super::clock::Clock;
 use super::wheel::{Key, Wheel};
-use crate::task::guarded;
 
 thread_local! {
     // Without a destructor, so that a runtime in another thread-local's destructor has it still. `enter` empties it.
@@ -159,7 +160,7 @@ impl fmt::Debug for Timers {
     }
 }
 
-/// A number for each sleep of this thread, to tell apart those with one deadline.
+/// Makes them the thread's, and tells whose were.
 fn replace(timers: Option<Rc<Timers>>) -> Option<Rc<Timers>> {
     let timers = CURRENT.with(|current| current.replace(ManuallyDrop::new(timers)));
     ManuallyDrop::into_inner(timers)
@@ -175,6 +176,7 @@ fn with_current<R>(look: impl FnOnce(&Option<Rc<Timers>>) -> R) -> R {
     })
 }
 
+/// A number for each sleep of this thread, to tell apart those with one deadline.
 pub(super) fn next_order() -> u64 {
     ORDER.with(|order| order.replace(order.get() + 1))
 }

@@ -4,7 +4,7 @@
 //! woken; otherwise the pool is given one more, which begins when it has a thread left. So the queue is never longer than
 //! those who wait and those who are to begin, together: nobody who ends has to look after those who stay.
 //!
-//! A runner that has waited for [`IDLE`] ends, and one that was at it for [`TURN`] lets others who use the pool have the
+//! A runner that has waited for [`IDLE`] ends, also if the ring is gone, and one that was at it for [`TURN`] lets others who use the pool have the
 //! thread first, should there be too few.
 
 use std::collections::VecDeque;
@@ -39,8 +39,6 @@ struct Queue {
     posted: VecDeque<Posted>,
     /// Runners that wait, or are about to.
     idle: usize,
-    /// The ring is gone: what is queued is done, nobody waits.
-    closed: bool,
 }
 
 impl Runners {
@@ -67,11 +65,6 @@ impl Runners {
         } else {
             self.begin();
         }
-    }
-
-    pub(super) fn close(&self) {
-        self.queue().closed = true;
-        self.posted.notify_all();
     }
 
     fn begin(self: &Arc<Runners>) {
@@ -101,8 +94,8 @@ impl Runners {
     /// The next job, unless there is none for long. Whoever asked is idle no more.
     fn next(&self) -> Option<Posted> {
         let mut queue = self.queue();
-        if queue.posted.is_empty() && !queue.closed {
-            let nothing = |queue: &mut Queue| queue.posted.is_empty() && !queue.closed;
+        if queue.posted.is_empty() {
+            let nothing = |queue: &mut Queue| queue.posted.is_empty();
             let waited = self.posted.wait_timeout_while(queue, IDLE, nothing);
             (queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
         }

@@ -232,7 +232,6 @@ impl Workers {
 impl Drop for Workers {
     /// Whoever has not come back by now is called a few times more: nobody will do it later.
     fn drop(&mut self) {
-        self.runners.close();
         for _ in 0..1000 {
             if !self.interrupt_left() {
                 return;

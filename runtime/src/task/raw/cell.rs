@@ -8,9 +8,11 @@ use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::{Context, Poll};
 
+use annulet_driver::guarded;
+
 use super::block::{self, Blocks, Shape};
 use super::current::Shared;
-use super::{Header, Hold, NO_SLOT, Phase, guarded};
+use super::{Header, Hold, NO_SLOT, Phase};
 use crate::task::join::JoinError;
 use crate::task::state::State;
 use crate::task::sync::{Cell, UnsafeCell};
