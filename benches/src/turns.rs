@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crate::process::Process;
 
-/// Whose turn it is, of `count` in so many laps, by their numbers: in each lap another one begins than in the lap before, and
-/// each has another one before it. Nobody has two turns running, if there are more than two.
+/// Whose turn it is, of `count` in so many laps, by their numbers: in each lap another one begins than in the lap
+/// before, and each has another one before it. Nobody has two turns running, if there are more than two.
 pub fn order(laps: u32, count: usize) -> impl Iterator<Item = (u32, usize)> {
     (0..laps).flat_map(move |lap| {
         let first = lap as usize + lap as usize / 2;
@@ -31,8 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What a part costs by the lap; empty: it has no such part.
 pub type Laps = Result<Vec<f64>, Box<dyn Error>>;
 
-/// Asks the program `parts` what a part costs each of some contenders. Each is a process, and asleep but for its turn; `turn`
-/// is told whose it is.
+/// Asks the program `parts` what a part costs each of some contenders. Each is a process, and asleep but for its turn;
+/// `turn` is told whose it is.
 pub fn ask_for_a_part(
     program: &Path,
     row: &str,

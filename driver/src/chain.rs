@@ -31,9 +31,9 @@ use crate::slots::Key;
 /// Links the operations of a tuple, two to eight of them: each starts when the one before it has succeeded.
 ///
 /// If one fails or falls short, those after it resolve as cancelled ([`is_cancelled`](crate::is_cancelled)) and do nothing.
-/// To the kernel these are no failures: of what is done with names (unlink, rename, make directory, link, status, attributes;
-/// but opening), and to files as a whole (sync, allocate, truncate). Whoever renames only what was synced awaits the sync.
-/// The result is a tuple of all results.
+/// To the kernel these are no failures: of what is done with names (unlink, rename, make directory, link, status,
+/// attributes; but opening), and to files as a whole (sync, allocate, truncate). Whoever renames only what was synced
+/// awaits the sync. The result is a tuple of all results.
 ///
 /// A member's deadline counts from the member's own start.
 ///
@@ -260,9 +260,11 @@ fn launch(
 
 /// Gives member `at` the last word before all are staged.
 fn seal(members: Members<'_, '_>, at: usize) -> io::Result<()> {
-    let closes = members[at].closes();
+    let Some(closes) = members[at].closes() else {
+        return members[at].seal(0);
+    };
     let on_it = |member: &&mut dyn Member, which| {
-        closes.is_some() && member.seat(which).map(|(fd, _)| fd.raw()) == closes
+        member.seat(which).is_some_and(|(fd, _)| fd.raw() == closes)
     };
     let on = |members: &[&mut dyn Member]| -> usize {
         let seats = |m| FDS.iter().filter(|which| on_it(m, **which)).count();

@@ -26,8 +26,9 @@ const NO_BUFFER: i32 = rustix::io::Errno::NOBUFS.raw_os_error();
 /// What arrives faster than it is taken waits here, but no more than 64 chunks of it: then receiving pauses until all of
 /// them are taken, and the peer's sending in the end.
 ///
-/// Before Linux 6.0, with buffers that are not [provided](annulet_driver::Setup::provided_buffers), or if the stream has a read timeout, it receives chunk by chunk as
-/// [`recv`](crate::TcpStream::recv) does, and to the same effect; but other reads may then come between two chunks.
+/// Before Linux 6.0, with buffers that are not [provided](annulet_driver::Setup::provided_buffers), or if the stream
+/// has a read timeout, it receives chunk by chunk as [`recv`](crate::TcpStream::recv) does, and to the same effect; but
+/// other reads may then come between two chunks.
 ///
 /// A [`Stream`], and fused: after the end, or an error, it is empty for good.
 ///

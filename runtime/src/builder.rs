@@ -134,13 +134,15 @@ impl Builder {
     /// of 64 KiB, which is the most, an echo of small messages costs what it costs without, one of 64 KiB a fifth less than
     /// in buffers of 16 KiB.
     ///
-    /// What it asks for: a buffer is used again when the last [`Chunk`](crate::buf::Chunk) that has a part of it is gone, so a
-    /// single byte that is kept keeps 64 KiB; the metrics' `chunks_lent` counts buffers of which something is kept. Of these
-    /// buffers there are at most 4096, however high the [`chunk_limit`](Builder::chunk_limit). A message of a socket with
-    /// boundaries (datagrams) that is longer than what is left of a buffer is cut there: read those into memory of your own.
+    /// What it asks for: a buffer is used again when the last [`Chunk`](crate::buf::Chunk) that has a part of it is
+    /// gone, so a single byte that is kept keeps 64 KiB; the metrics' `chunks_lent` counts buffers of which something
+    /// is kept. Of these buffers there are at most 4096, however high the [`chunk_limit`](Builder::chunk_limit). A
+    /// message of a socket with boundaries (datagrams) that is longer than what is left of a buffer is cut there: read
+    /// those into memory of your own.
     ///
-    /// Linux 6.12 (`IOU_PBUF_RING_INC`), and the ring in user space; elsewhere, and with larger buffers, it means nothing. Where a
-    /// part begins follows from the order of completions, which some kernels before 6.15 did not keep: on those leave it off.
+    /// Linux 6.12 (`IOU_PBUF_RING_INC`), and the ring in user space; elsewhere, and with larger buffers, it means
+    /// nothing. Where a part begins follows from the order of completions, which some kernels before 6.15 did not keep:
+    /// on those leave it off.
     ///
     /// # Examples
     ///
@@ -176,8 +178,8 @@ impl Builder {
     ///
     /// It is undone for a socket where it proves to be of no use: where the kernel says that it has copied after all, as
     /// it does on the loopback device and as the ring in user space always does, or that it cannot do without.
-    /// [`TcpStream::set_zero_copy`] sets it for one stream; the metrics ([`zero_copy`](crate::Metrics::driver)) count such sends, and the ones among them that were
-    /// copied.
+    /// [`TcpStream::set_zero_copy`] sets it for one stream; the metrics ([`zero_copy`](crate::Metrics::driver)) count
+    /// such sends, and the ones among them that were copied.
     ///
     /// [`TcpStream::set_zero_copy`]: crate::net::TcpStream::set_zero_copy
     ///
@@ -219,8 +221,8 @@ impl Builder {
     /// that.
     ///
     /// [`DriverKind`] tells what differs between them. [`doctor`](crate::doctor()) tells which a program gets here, and
-    /// why. Of a runtime, [`Driver::kind`](crate::Driver::kind) tells which it came to be, [`Driver::refused`](crate::Driver::refused) why
-    /// it is not the kernel's.
+    /// why. Of a runtime, [`Driver::kind`](crate::Driver::kind) tells which it came to be,
+    /// [`Driver::refused`](crate::Driver::refused) why it is not the kernel's.
     ///
     /// # Examples
     ///

@@ -225,7 +225,7 @@ impl<P: Park> Core<P> {
         self.local.remote()
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub(crate) fn park(&self) -> &P {
         &self.park
     }

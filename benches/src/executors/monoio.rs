@@ -7,7 +7,8 @@ use monoio::{IoUringDriver, RuntimeBuilder};
 
 use crate::Executor;
 
-/// On its ring, with timers, and with the feature `sync` by which other threads wake its tasks; [`tuned`] or with its defaults.
+/// On its ring, with timers, and with the feature `sync` by which other threads wake its tasks; [`tuned`] or with its
+/// defaults.
 #[allow(missing_debug_implementations, reason = "its runtime has none")]
 pub struct Monoio<const TUNED: bool>(RefCell<monoio::Runtime<TimeDriver<IoUringDriver>>>);
 

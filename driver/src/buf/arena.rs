@@ -30,9 +30,9 @@ const RINGS: usize = 16;
 /// Reads and writes of files at offsets ([`Read::at`](crate::op::Read::at), [`Write::at`](crate::op::Write::at) and
 /// kin) that are given such a buffer, or a [slice](super::IoBufExt::slice) of one, go as `IORING_OP_READ_FIXED` and
 /// `IORING_OP_WRITE_FIXED` on a ring that knows the memory: the kernel need not look its pages up and hold on to them each
-/// time. That saves about a tenth of an `O_DIRECT` read of 4 KiB, less of one from memory; nothing on the ring in user space,
-/// which only looks whether the memory is known. Elsewhere (other operations, other threads' rings, where registering was
-/// refused) it is a buffer like any other, with the same results.
+/// time. That saves about a tenth of an `O_DIRECT` read of 4 KiB, less of one from memory; nothing on the ring in user
+/// space, which only looks whether the memory is known. Elsewhere (other operations, other threads' rings, where
+/// registering was refused) it is a buffer like any other, with the same results.
 ///
 /// Cloning gives another handle to the same memory, which is freed when the last handle and the last buffer are gone. Both
 /// may outlive the runtime.

@@ -197,7 +197,8 @@ impl Pool {
         }
     }
 
-    /// The buffer, or the part of one, that the kernel picked and filled with `len` bytes, as a completion's `flags` name it.
+    /// The buffer, or the part of one, that the kernel picked and filled with `len` bytes, as a completion's `flags`
+    /// name it.
     ///
     /// # Errors
     ///

@@ -27,8 +27,8 @@
 //! much). The count and `CLOSING` are in one word, so exactly one party sees "closing, and none in flight":
 //! the closer, or the last operation to finish. That one closes ([`Shared::last_out`]).
 //!
-//! [`shared`] counts, [`queue`] queues, [`closing`] closes, [`hint`] guesses, [`registered`] is known to the ring; the handle, and the two lines of unsafe code that lend its
-//! descriptor out, are here.
+//! [`shared`] counts, [`queue`] queues, [`closing`] closes, [`hint`] guesses, [`registered`] is known to the ring; the
+//! handle, and the lines of unsafe code that lend its descriptor out and give its memory up, are here.
 #![allow(unsafe_code, reason = "lends the descriptor out as BorrowedFd")]
 
 mod closing;

@@ -26,8 +26,9 @@ impl Fd {
     ///
     /// # Errors
     ///
-    /// `Unsupported` outside a runtime, where it is turned off, and if another thread's runtime used the descriptor first; `QuotaExceeded` if the ring knows 256 files already; `EBADF` if it is closed;
-    /// otherwise what the kernel says. The descriptor then works as before.
+    /// `Unsupported` outside a runtime, where it is turned off, and if another thread's runtime used the descriptor
+    /// first; `QuotaExceeded` if the ring knows 256 files already; `EBADF` if it is closed; otherwise what the kernel
+    /// says. The descriptor then works as before.
     ///
     /// # Examples
     ///

@@ -47,9 +47,9 @@ pub struct Setup {
     /// that waits holds none. Default: `true`.
     pub provided_buffers: bool,
     /// Has the kernel fill such a buffer by and by, one receive behind the other (`IOU_PBUF_RING_INC`, Linux 6.12; and
-    /// the ring in user space), if `chunk_size` is 65,536 or less; of these at most 4096 are kept. One is used again when all its parts have come back.
-    /// Messages longer than what is left of one are cut. Not for kernels whose completions may change places (some before
-    /// 6.15). Default: `false`, one receive each.
+    /// the ring in user space), if `chunk_size` is 65,536 or less; of these at most 4096 are kept. One is used again
+    /// when all its parts have come back. Messages longer than what is left of one are cut. Not for kernels whose
+    /// completions may change places (some before 6.15). Default: `false`, one receive each.
     pub incremental: bool,
     /// From how many bytes on TCP and UDP sockets made on the ring send without a copy; see
     /// [`Fd::set_zero_copy`](crate::Fd::set_zero_copy). Default: `None`, they copy.
@@ -77,8 +77,8 @@ pub struct Setup {
 ///   the kernel's ring such threads are the kernel's. Each futex that is waited for has a thread, at most 512 in a
 ///   process (`OutOfMemory` beyond), which stays for the next for a second; the first may take a moment to start, which
 ///   the submission waits for. That takes Linux 5.16.
-/// * **Allocations.** Watching a descriptor that is new to it may be one; opening a file takes memory for its name; a job for a
-///   worker does if none has waited for one within the last tenth of a second. Else there are none, as ever.
+/// * **Allocations.** Watching a descriptor that is new to it may be one; opening a file takes memory for its name; a
+///   job for a worker does if none has waited for one within the last tenth of a second. Else there are none, as ever.
 /// * **Descriptors.** A driver holds an epoll set and an eventfd instead of a ring, and one more of each file that is
 ///   [registered](crate::Fd::register).
 /// * **Memory that is registered** ([`Arena`](crate::buf::Arena)) is not pinned: it does not count against

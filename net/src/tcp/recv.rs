@@ -9,7 +9,8 @@ use crate::connection::Connection;
 
 impl TcpStream {
     /// Receives what there is, or what comes first, into a buffer of the runtime's, which the kernel picks when data
-    /// arrives: a stream that waits holds none. An empty [`Chunk`](annulet_driver::buf::Chunk) means that the peer has ended its side.
+    /// arrives: a stream that waits holds none. An empty [`Chunk`](annulet_driver::buf::Chunk) means that the peer has
+    /// ended its side.
     ///
     /// Made for servers with many connections. Bytes that are to end up in memory of your own are better
     /// [read](TcpStream::read) there. [`chunks`](TcpStream::chunks) is the same again and again, for less.

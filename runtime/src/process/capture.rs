@@ -31,9 +31,9 @@ const ROOM_BYTES: usize = 16 * 1024;
 /// # Errors
 ///
 /// `TimedOut` past the [`timeout`](Capture::timeout), `FileTooLarge` beyond the
-/// [`output_limit`](Capture::output_limit); the child was killed then, and its group if it has [one of its own](Command::kill_group), and reaped. What it had
-/// printed by then is in the error: [`Incomplete::of`]. Otherwise those of [`Command::spawn`] and [`Child::wait`], and
-/// `InvalidInput` for an input without a pipe for it.
+/// [`output_limit`](Capture::output_limit); the child was killed then, and its group if it has [one of its
+/// own](Command::kill_group), and reaped. What it had printed by then is in the error: [`Incomplete::of`]. Otherwise
+/// those of [`Command::spawn`] and [`Child::wait`], and `InvalidInput` for an input without a pipe for it.
 ///
 /// A program that fails is none: look at the output's `status`. Nor is one that does not read its input to the end.
 ///

@@ -7,8 +7,8 @@
 //! | all it prints, within limits | [`Command::output`], [`Child::wait_with_output`]: a [`Capture`] |
 //!
 //! **Starting** is the standard library's: it blocks the thread until the program's file is open and its process made,
-//! usually by way of `vfork`, some 0.2 ms on an idle machine. (Nothing in io_uring starts a process.) The ring's descriptors, and all
-//! that Annulet opens, are close-on-exec: the program gets what it is given.
+//! usually by way of `vfork`, some 0.2 ms on an idle machine. (Nothing in io_uring starts a process.) The ring's
+//! descriptors, and all that Annulet opens, are close-on-exec: the program gets what it is given.
 //!
 //! **Waiting** goes through the ring: `IORING_OP_WAITID` on a pidfd, Linux 6.7, and a poll of the pidfd before. It only
 //! looks; the child is reaped by a call of its own afterwards, so a wait that is dropped loses no status.

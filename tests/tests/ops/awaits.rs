@@ -2,7 +2,8 @@
 //!
 //! List a function in `spec!` and write it as the others are: what it needs is made in its own directory, by std, and it
 //! is dropped before its first poll, before its second, and so on until it completes; then it is refused its first
-//! descriptor, its second, and so on. Afterwards every descriptor is closed, no operation is left, and the directory is as the last argument says it may be.
+//! descriptor, its second, and so on. Afterwards every descriptor is closed, no operation is left, and the directory is
+//! as the last argument says it may be.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -117,7 +118,8 @@ impl Drop for Limited {
     }
 }
 
-/// `spare`: so many descriptors can be had. `ends`: the runtime ends in that moment; otherwise it goes on until all has settled.
+/// `spare`: so many descriptors can be had. `ends`: the runtime ends in that moment; otherwise it goes on until all has
+/// settled.
 fn run(
     ring: Ring,
     polls: usize,

@@ -19,9 +19,9 @@
 //! | [`options`] | the command line |
 //!
 //! What keeps it fair: every contender gets the same listener settings, buffer sizes and socket options, memory that lies
-//! alike, and its own makers' recommended set-up; one load generator, which knows no contender, checks every byte; within a round all are
-//! there, and take turns every tenth of a second, so that whatever else the machine does hits all of them; and ratios are
-//! taken between laps of the same turn.
+//! alike, and its own makers' recommended set-up; one load generator, which knows no contender, checks every byte;
+//! within a round all are there, and take turns every tenth of a second, so that whatever else the machine does hits
+//! all of them; and ratios are taken between laps of the same turn.
 
 mod calls;
 mod contenders;

@@ -17,8 +17,8 @@
 //! * A member whose success is not to be told (`CQE_SKIP_SUCCESS`) and that fails silences the rest of its chain.
 //! * A pipe that was spliced does not know `RWF_NOWAIT` any more: a vectored read was cut to its first vector, a write to
 //!   what a pipe takes at once.
-//! * `MSG_WAITALL` joins packets of a `SOCK_SEQPACKET` socket, too, and breaks the chain behind one that was cut. By a header
-//!   (`SENDMSG`, `RECVMSG`) it moves all as well; control data goes with the first bytes.
+//! * `MSG_WAITALL` joins packets of a `SOCK_SEQPACKET` socket, too, and breaks the chain behind one that was cut. By a
+//!   header (`SENDMSG`, `RECVMSG`) it moves all as well; control data goes with the first bytes.
 //! * Each wrong member of a chain is told its own error. A name that is none (empty, too long) makes a member wrong.
 //! * What fails at names (but for opening them), and what is done to files as a whole (`FSYNC`, `FALLOCATE` ...), breaks no
 //!   chain; nor does the shutdown of a socket that is not connected.

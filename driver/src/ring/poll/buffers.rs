@@ -2,8 +2,8 @@
 //! a number; in the first of them, where no entry has a field, the tail. Whoever registered a ring puts entries there and
 //! counts the tail up; where we are with taking them is ours alone.
 //!
-//! A buffer is looked at when there may be something to put into it, and taken when there was. Of one that is consumed by and
-//! by (`IOU_PBUF_RING_INC`) so much is taken as was put there: its entry then tells of the rest.
+//! A buffer is looked at when there may be something to put into it, and taken when there was. Of one that is consumed
+//! by and by (`IOU_PBUF_RING_INC`) so much is taken as was put there: its entry then tells of the rest.
 
 use std::io;
 use std::ptr::NonNull;

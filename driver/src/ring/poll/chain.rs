@@ -1,9 +1,9 @@
 //! Chains: who starts when, and what becomes of the rest when one fails.
 //!
 //! The kernel's rules, seen on Linux 6.18: a chain with a member that cannot be begun at all (an unknown opcode, a
-//! deadline that stands alone, flags nobody knows) is cancelled whole, earlier members too. A member that fails, or a read, write or
-//! splice that is short, cancels all behind it; behind a hard link the rest goes on. A `LINK_TIMEOUT` belongs to the
-//! entry before it: it completes after that entry if that was in time, before it if it was not.
+//! deadline that stands alone, flags nobody knows) is cancelled whole, earlier members too. A member that fails, or a
+//! read, write or splice that is short, cancels all behind it; behind a hard link the rest goes on. A `LINK_TIMEOUT`
+//! belongs to the entry before it: it completes after that entry if that was in time, before it if it was not.
 
 use io_uring::opcode;
 

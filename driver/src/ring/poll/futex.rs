@@ -23,10 +23,10 @@
 //! and back between our two looks, and wakes it in between: that wake may count here.
 //!
 //! Words count in *rounds*: all three are the round's number while the thread is free, and one more when it is over.
-//! The thread, and whoever wants it back, store the same, so it does not matter who is first. It reports 0 if it was woken at
-//! its word, or came back for no reason that we know (a stop signal, a debugger, a wake of its last sleep that was late):
-//! futexes may do so at any time, and were it to wait anew, a wake meanwhile would be lost. It reports the cancel only if
-//! it was not woken.
+//! The thread, and whoever wants it back, store the same, so it does not matter who is first. It reports 0 if it was
+//! woken at its word, or came back for no reason that we know (a stop signal, a debugger, a wake of its last sleep that
+//! was late): futexes may do so at any time, and were it to wait anew, a wake meanwhile would be lost. It reports the
+//! cancel only if it was not woken.
 //!
 //! No signal is handled on these threads. They end when they had nothing to do for [`IDLE`], and with their ring.
 

@@ -4,8 +4,8 @@
 //! woken; otherwise the pool is given one more, which begins when it has a thread left. So the queue is never longer than
 //! those who wait and those who are to begin, together: nobody who ends has to look after those who stay.
 //!
-//! A runner that has waited for [`IDLE`] ends, also if the ring is gone, and one that was at it for [`TURN`] lets others who use the pool have the
-//! thread first, should there be too few.
+//! A runner that has waited for [`IDLE`] ends, also if the ring is gone, and one that was at it for [`TURN`] lets
+//! others who use the pool have the thread first, should there be too few.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

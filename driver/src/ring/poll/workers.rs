@@ -1,5 +1,5 @@
-//! The thread pool that does what may block: files, names, whatever a caller wants a worker for. Which thread does what is in
-//! [`runners`](super::runners).
+//! The thread pool that does what may block: files, names, whatever a caller wants a worker for. Which thread does what
+//! is in [`runners`](super::runners).
 //!
 //! A job is queued, running, and then done; or it is given up. Each step is one exchange of its state, so that exactly
 //! one side, the worker or the ring, completes the request:

@@ -2,7 +2,8 @@
 //!
 //! `annulet` receives messages into the runtime's buffers, by `chunks`, which is for many connections, and streams, and
 //! messages of more than 16 KiB, into a buffer of the connection's own, by `read`, which stays in the cache. The other way
-//! round they are contenders of their own: `annulet-read`, `annulet-chunks`, `annulet-incremental`. All accept by `incoming`.
+//! round they are contenders of their own: `annulet-read`, `annulet-chunks`, `annulet-incremental`. All accept by
+//! `incoming`.
 
 use std::io;
 

@@ -1,7 +1,8 @@
 //! Compio on io_uring: a task a connection, buffers moved in and out.
 //!
 //! `compio` has its makers' defaults: no set-up flags, 1024 entries. `compio-tuned` has the options of its
-//! `ProactorBuilder` that suit one thread best. Both accept by `incoming`. HTTP goes by way of `cyper-core`, its makers' stream for hyper.
+//! `ProactorBuilder` that suit one thread best. Both accept by `incoming`. HTTP goes by way of `cyper-core`, its
+//! makers' stream for hyper.
 
 use std::io;
 use std::num::NonZero;

@@ -40,8 +40,8 @@ const BUFFERS: u16 = 4096;
 const OFFERED: u16 = 64;
 
 /// As much as this is sent by a call that does not wait, and by the ring only what the socket does not take: through the
-/// ring it is a third dearer, as the calls that it saves weigh nothing beside so many bytes, and all that was received in one
-/// enter would be sent in the next, when it has left the cache.
+/// ring it is a third dearer, as the calls that it saves weigh nothing beside so many bytes, and all that was received
+/// in one enter would be sent in the next, when it has left the cache.
 const LARGE: usize = 32 * 1024;
 /// So is all where no more than so many completions come at a time: an answer is on its way at once then, and its
 /// completion is none that the next enter would return for.

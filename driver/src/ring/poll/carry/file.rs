@@ -96,8 +96,8 @@ fn prepare_name(address: u64) -> Result<(), i32> {
     }
 }
 
-/// Whether what fails is no failure to the kernel's chains: what it does with names, and to files as a whole, but for opening
-/// them. What did not even begin is one.
+/// Whether what fails is no failure to the kernel's chains: what it does with names, and to files as a whole, but for
+/// opening them. What did not even begin is one.
 pub(super) fn failure_goes_on(entry: &Entry, result: i32) -> bool {
     let begun = result != -libc::ECANCELED;
     match entry.opcode {
