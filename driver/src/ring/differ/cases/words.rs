@@ -55,6 +55,28 @@ fn every_wake_of_a_word_ends_a_wait_whoever_cancels() {
 }
 
 #[test]
+fn so_many_are_woken_as_a_wake_says_and_those_who_came_first() {
+    on_both(|tried| {
+        let word = AtomicU32::new(0);
+        let at = word.as_ptr().cast_const();
+        let wake = |count| opcode::FutexWake::new(at, count, ANYBODY, PRIVATE).build();
+        for number in 1..=4 {
+            let wait = opcode::FutexWait::new(at, 0, ANYBODY, PRIVATE);
+            tried.stage(number, wait.build());
+        }
+        tried.stage(5, wake(1));
+        tried.until(2);
+        assert_eq!(tried.take(), [(1, 0), (5, 1)]);
+        tried.stage(6, wake(2));
+        tried.until(3);
+        assert_eq!(tried.take(), [(2, 0), (3, 0), (6, 2)]);
+        tried.stage(7, wake(2));
+        tried.until(2);
+        assert_eq!(tried.take(), [(4, 0), (7, 1)]);
+    });
+}
+
+#[test]
 fn a_wait_at_a_word_is_refused_where_there_is_nothing_to_wait_for() {
     on_both(|tried| {
         let word = [AtomicU32::new(7), AtomicU32::new(7)];

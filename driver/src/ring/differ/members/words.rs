@@ -14,16 +14,16 @@ const ANYBODY: u64 = 0xffff_ffff;
 pub(in crate::ring::differ) enum Word {
     /// If the word is what is expected.
     Wait { expected: bool, shared: bool },
-    /// So many of those who wait.
-    Wake { count: u8, shared: bool },
+    /// All who wait, or nobody: who of them is first hangs on when a chain that was woken goes on.
+    Wake { all: bool, shared: bool },
 }
 
 pub(in crate::ring::differ) fn words() -> impl Strategy<Value = What> {
     let wait = (prop::bool::weighted(0.85), any::<bool>());
-    let wake = (0..4u8, any::<bool>());
+    let wake = (prop::bool::weighted(0.75), any::<bool>());
     let words = prop_oneof![
         3 => wait.prop_map(|(expected, shared)| Word::Wait { expected, shared }),
-        2 => wake.prop_map(|(count, shared)| Word::Wake { count, shared }),
+        2 => wake.prop_map(|(all, shared)| Word::Wake { all, shared }),
     ];
     words.prop_map(What::Word)
 }
@@ -41,8 +41,9 @@ impl Kind for Word {
                 let value = u64::from(!expected);
                 opcode::FutexWait::new(word, value, ANYBODY, scope(shared)).build()
             }
-            Word::Wake { count, shared } => {
-                opcode::FutexWake::new(word, count.into(), ANYBODY, scope(shared)).build()
+            Word::Wake { all, shared } => {
+                let count = if all { 100 } else { 0 };
+                opcode::FutexWake::new(word, count, ANYBODY, scope(shared)).build()
             }
         }
     }
