@@ -60,7 +60,7 @@ impl File {
     /// # Cancel safety
     ///
     /// If the future is dropped, the lock is not held: when it comes it is let go at once. The thread waits on for it. A
-    /// lock that the handle had before is lost.
+    /// lock that the handle had before is lost, and so may be one that it gets before that: lock anew by another handle.
     ///
     /// # Examples
     ///

@@ -79,7 +79,9 @@ async fn a_lock_that_is_not_awaited_any_more_is_not_held(_: Ring) {
         }
         one.unlock().await.unwrap();
     }
-    // It has come, and nobody has looked.
+    // It has come, and nobody has looked. Another file: those given up above may come and go still.
+    let path = dir.with("another", "");
+    let two = Arc::new(File::open(&path).await.unwrap());
     for _ in 0..20 {
         let mut waiting = Box::pin(two.lock());
         if poll_now(&mut waiting).await.is_ready() {
